@@ -1,0 +1,1 @@
+"""Marks the project's root for pytest, so that `lessons`, `solutions` and `grader` are found."""
