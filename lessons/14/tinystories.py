@@ -1,0 +1,139 @@
+# lesson 14, stub ac15ea354d99 (yours to fill in)
+"""Lesson 14: the capstone. A model of your own that tells stories.
+
+    python -m solutions.tinystories run                # the whole way, on stories made here
+    python -m solutions.tinystories --help             # everything else
+
+Everything written in the lessons before is used here: `engine/` trains it, keeps it safe and
+measures it. What is left to write are the decisions of whoever trains a model: how much fits into
+the time and the memory there is (`batch_budget`), with which hyper-parameters (`recipe`), whether
+it is any good (`compare`), and what one change is worth (`ablation`).
+
+Papers: TinyStories (Eldan and Li 2023), scaling laws and 6 N D (Kaplan et al. 2020).
+"""
+
+if __name__ == "__main__" and not __package__:
+    raise SystemExit(
+        "run this instead: pytest lessons/14 (or the program: python -m lessons.tinystories)"
+    )
+
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+BYTES_PER_WEIGHT = 16  # fp32 weight, gradient and AdamW's two moments: 4 x 4 bytes
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a run costs before it has begun."""
+
+    tokens_per_step: int
+    steps: int
+    memory_bytes: int
+
+
+def batch_budget(
+    train_tokens: int,
+    *,
+    batch_size: int,
+    accumulation: int,
+    block_size: int,
+    n_parameters: int,
+    vocab_size: int,
+) -> Budget:
+    """Return how many steps `train_tokens` tokens are, and the memory that one step needs.
+
+    Tokens per step: windows in a micro-batch, times micro-batches, times tokens in a window. Steps:
+    as many as it takes to see at least `train_tokens`. Memory: weights, gradients and AdamW's two
+    moments (16 bytes a parameter), and the largest single thing in a forward pass, the logits of
+    one micro-batch in fp32 with their gradient. Accumulation costs time, not memory.
+
+    1. Multiply for the tokens of a step; divide, rounding up, for the steps.
+    2. 16 bytes for each parameter.
+    3. 2 x 4 bytes for each of batch_size x block_size x vocab_size logits.
+    """
+    raise NotImplementedError("lesson 14: batch_budget")
+
+
+def recipe() -> dict[str, Any]:
+    """Return your hyper-parameters for the `laptop` shape, as the command line names them.
+
+    Keys: "peak_lr", "final_lr", "warmup", "weight_decay", "batch_size", "dropout", "optimizer"
+    ("adamw" or "muon"). `run --recipe` trains with them; a short run on ministories judges them.
+
+    1. Begin with the learning rate: try three, a factor of three apart, for a minute each.
+    2. Small batches give more steps in the same time; too small ones give noisy gradients.
+    3. A text that is read only once or twice needs little dropout.
+    """
+    raise NotImplementedError("lesson 14: recipe")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two models on the same text. Below 1, `ratio` says that ours is the better one."""
+
+    ours: float  # bits per byte
+    other: float  # bits per byte
+    ratio: float  # ours / other
+
+
+def compare(our_nats: float, other_nats: float, n_bytes: int) -> Comparison:
+    """Compare two models on the same text of `n_bytes` bytes by their summed losses in nats.
+
+    Losses per token cannot be compared between tokenizers: one that cuts the text into fewer
+    pieces has fewer, harder guesses. Bits per byte can: both models paid for the same bytes.
+
+    1. Nats to bits: divide by ln 2. Then per byte.
+    2. The ratio of the two.
+    """
+    raise NotImplementedError("lesson 14: compare")
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """One thing changed, everything else equal, and what came of it."""
+
+    setting: str
+    before: float  # bits per byte with the recipe
+    after: float  # bits per byte with the one change
+    conclusion: str
+
+
+def ablation(bits_per_byte_of: Callable[[dict[str, Any]], float]) -> Ablation:
+    """Run the recipe twice, once with one change, and say in words what the change is worth.
+
+    `bits_per_byte_of(settings)` trains for a minute with these settings and returns the held-out
+    bits per byte. The conclusion is one or two sentences: what you changed, what it did, and how
+    sure you can be after one run each.
+
+    1. Train with your `recipe()`; train again with one entry changed.
+    2. By how many per cent did the loss change? Is that more than chance would do?
+    """
+    raise NotImplementedError("lesson 14: ablation")
+
+
+def train(out: str | None = None, **settings: Any) -> Any:
+    """Train a model and return it, ready to tell stories (given).
+
+    The settings are the command line's options with underscores: `train(data="stories.txt",
+    minutes=3)`, then `model.generate("Once upon a time", max_new_tokens=100)`. Run again with the
+    same settings it goes on, or returns the finished model at once.
+    """
+    from .engine.pipeline import train_from_python
+
+    return train_from_python(out, settings)
+
+
+def load(folder: str) -> Any:
+    """Load the best model of a run folder, or a checkpoint folder (given)."""
+    from .engine.pipeline import load_from_python
+
+    return load_from_python(folder)
+
+
+if __name__ == "__main__":
+    from .engine.commands import main
+
+    raise SystemExit(main())

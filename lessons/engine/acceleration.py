@@ -1,0 +1,98 @@
+"""What makes the learner's model fast without changing what it computes.
+
+The lessons' attention builds the (T, T) table of weights, because that is what the lesson is about,
+and their norm and GELU are written out. Here the same modules get torch's fused kernels, run their
+matrix products in half precision and, where it pays, are compiled. Tests hold each to the plain form.
+"""
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
+from types import MethodType
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from ..attention import CausalSelfAttention
+from ..blocks import MLP, LayerNorm
+from ..model import GPT, IGNORE
+from .devices import PRECISIONS
+
+
+def fused_causal_attention(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    mask: torch.Tensor | None = None,
+    dropout_p: float = 0.0,
+) -> tuple[torch.Tensor, None]:
+    """Causal attention by torch's fused kernel: (B, H, T, D) -> (B, H, T, D), no table of weights.
+
+    For `CausalSelfAttention.attend` only: there the mask is always the causal one, so it need not
+    be read where the kernel knows it already.
+    """
+    queries, keys = q.size(-2), k.size(-2)
+    if queries == keys:
+        y = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout_p, is_causal=True)
+    elif queries == 1:  # one new token looks at everything before it
+        y = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout_p)
+    else:
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout_p)
+    return y, None
+
+
+def fused_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """`next_token_loss` through torch's kernel: (B, T, V) and (B, T) -> the mean in nats."""
+    return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORE)
+
+
+def fused_layer_norm(norm: LayerNorm, x: torch.Tensor) -> torch.Tensor:
+    """`LayerNorm.forward` through torch's kernel: (..., C) -> (..., C)."""
+    return F.layer_norm(x, norm.weight.shape, norm.weight, norm.bias, norm.eps)
+
+
+def use_fast_parts(model: GPT) -> GPT:
+    """Put torch's fused kernels in the places of the lessons' formulas; returns the model.
+
+    The parameters stay where they are. Computes the same up to rounding.
+    """
+    for module in model.modules():
+        if isinstance(module, CausalSelfAttention):
+            module.attend = fused_causal_attention
+        elif isinstance(module, MLP):
+            module.activation = partial(F.gelu, approximate="tanh")
+        elif isinstance(module, LayerNorm):
+            module.forward = MethodType(fused_layer_norm, module)
+    model.loss = fused_loss
+    return model
+
+
+class TrainingForward(nn.Module):
+    """`model(inputs, targets) -> (logits, loss)` in half precision, compiled where asked.
+
+    Where `model` is a DistributedDataParallel, gradients travel between the processes only
+    after the last of a step's `accumulation` micro-batches.
+    """
+
+    def __init__(
+        self, model: nn.Module, precision: str, compiled: bool = False, accumulation: int = 1
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.dtype = PRECISIONS[precision]
+        self.accumulation = accumulation
+        self.calls = 0
+        self._forward: Callable = torch.compile(model) if compiled else model
+
+    def forward(
+        self, inputs: torch.Tensor, targets: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Inputs and targets (B, T) -> logits (B, T, V) and the mean loss, as the model does."""
+        if self.training:
+            self.calls += 1
+            if isinstance(self.model, nn.parallel.DistributedDataParallel):
+                self.model.require_backward_grad_sync = self.calls % self.accumulation == 0
+        half = torch.autocast(inputs.device.type, self.dtype) if self.dtype else nullcontext()
+        with half:
+            return self._forward(inputs, targets)

@@ -1,0 +1,87 @@
+"""The optimiser of a real run: fused AdamW, alone or beside torch's Muon for the hidden matrices."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..trainer import TrainConfig, parameter_groups
+
+# Muon's update has the size that AdamW's usually has (torch: "match_rms_adamw"), so that one
+# learning rate serves both.
+MUON_ADJUST = "match_rms_adamw"
+
+
+class Optimizers:
+    """One or two torch optimisers that step together and share the schedule.
+
+    Has what a training step asks of an optimiser: `zero_grad`, `step`, `param_groups`.
+    """
+
+    def __init__(self, parts: list[torch.optim.Optimizer]) -> None:
+        self.parts = parts
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """The groups of all parts."""
+        return [group for part in self.parts for group in part.param_groups]
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Throw away the gradients."""
+        for part in self.parts:
+            part.zero_grad(set_to_none=set_to_none)
+
+    def step(self) -> None:
+        """Move the weights."""
+        for part in self.parts:
+            part.step()
+
+    def set_learning_rate(self, rate: float) -> None:
+        """Set the learning rate of every group."""
+        for group in self.param_groups:
+            group["lr"] = rate
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """The whole state as named tensors, for safetensors."""
+        named = {}
+        for number, part in enumerate(self.parts):
+            for index, state in part.state_dict()["state"].items():
+                for name, value in state.items():
+                    named[f"{number}.{index}.{name}"] = torch.as_tensor(value)
+        return named
+
+    def load_tensors(self, named: dict[str, torch.Tensor]) -> None:
+        """Take the state back from `tensors()`."""
+        for number, part in enumerate(self.parts):
+            state: dict[int, dict[str, torch.Tensor]] = {}
+            for key, value in named.items():
+                owner, index, name = key.split(".", 2)
+                if int(owner) == number:
+                    state.setdefault(int(index), {})[name] = value
+            part.load_state_dict(part.state_dict() | {"state": state})
+
+
+def build_optimizer(
+    model: nn.Module, config: TrainConfig, kind: str, device: torch.device
+) -> Optimizers:
+    """AdamW over all parameters (kind "adamw"), or Muon over the hidden matrices ("muon").
+
+    Embedding tables, the head and all vectors stay with AdamW in both.
+    """
+    groups = parameter_groups(model, config.weight_decay)
+    betas = (config.beta1, config.beta2)
+    fused = device.type in ("cpu", "cuda")
+    if kind == "adamw":
+        return Optimizers([torch.optim.AdamW(groups, lr=0.0, betas=betas, fused=fused)])
+    hidden = {
+        id(parameter)
+        for name, parameter in model.named_parameters()
+        if parameter.dim() == 2 and ".h." in f".{name}"
+    }
+    matrices = [p for group in groups for p in group["params"] if id(p) in hidden]
+    for group in groups:
+        group["params"] = [p for p in group["params"] if id(p) not in hidden]
+    muon = torch.optim.Muon(
+        matrices, lr=0.0, weight_decay=config.weight_decay, adjust_lr_fn=MUON_ADJUST
+    )
+    return Optimizers([torch.optim.AdamW(groups, lr=0.0, betas=betas, fused=fused), muon])

@@ -1,0 +1,356 @@
+"""Models on disk: the GPT-2 family from the hub, its cache or a folder, and the way back.
+
+Two layouts, both a `config.json` and weights in safetensors (nothing pickled is ever loaded):
+
+- GPT-2's: names and orientation of transformers' GPT2LMHeadModel, which loads what we save;
+- our own ("format": "course-gpt"), for the shapes that transformers refuses (7 heads on 384).
+
+`save_model` chooses and `load_model` reads both. Weights are 32-bit floats in memory and in what we
+write; 16-bit files are widened. Every way in which a folder can be wrong ends in one CourseError.
+"""
+
+import hashlib
+import re
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from ..model import GPT, TURNED_WEIGHTS, GPTConfig, convert_gpt2_weights
+from .errors import CourseError
+from .files import read_json, write_atomically, write_json
+
+OWN_FORMAT = "course-gpt"
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"  # of weights in several files
+HUB_FILES = ["config.json", WEIGHTS, INDEX, "model-*.safetensors"]
+
+# Short names that the hub redirects; the cache may know the model by either.
+FULL_NAMES = {
+    "gpt2": "openai-community/gpt2",
+    "gpt2-medium": "openai-community/gpt2-medium",
+    "gpt2-large": "openai-community/gpt2-large",
+    "gpt2-xl": "openai-community/gpt2-xl",
+    "distilgpt2": "distilbert/distilgpt2",
+}
+
+# Fields that change the computation, each with what lesson 05 computes; the first is the default.
+COMPUTED: dict[str, tuple[Any, ...]] = {
+    "model_type": ("gpt2",),
+    "activation_function": ("gelu_new", "gelu_pytorch_tanh"),
+    "scale_attn_weights": (True,),
+    "scale_attn_by_inverse_layer_idx": (False,),
+    "add_cross_attention": (False,),
+    "quantization_config": (None,),
+    "pruned_heads": (None, {}),
+}
+# Our name of a size, GPT-2's, and the value where the file is silent.
+SIZES = (
+    ("vocab_size", "vocab_size", 50257),
+    ("block_size", "n_positions", 1024),
+    ("n_layer", "n_layer", 12),
+    ("n_head", "n_head", 12),
+    ("n_embd", "n_embd", 768),
+    ("n_inner", "n_inner", None),
+)
+LARGEST = 2**24  # no size of any model is beyond it; a broken file's may be
+
+
+def load_pretrained(name_or_folder: str | Path, network: bool = True) -> GPT:
+    """Load a model from a folder, or by its hub name: from the local cache, else from the hub.
+
+    network: whether the hub may be asked. Without it nothing is sent, and nothing waits.
+    """
+    return load_model(find_folder(str(name_or_folder), network))
+
+
+def load_model(folder: str | Path) -> GPT:
+    """Load a model in either layout, in evaluation mode, on the CPU."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise CourseError(f"no folder {folder}; name one that holds config.json and {WEIGHTS}")
+    settings = read_settings(folder)
+    if settings.get("format") == OWN_FORMAT:
+        return load_own(folder)
+    config = gpt2_config(settings, folder / "config.json")
+    state = read_weights(folder)
+    if config.tie_weights:
+        head = state.pop("lm_head.weight", None)
+        table = state.get("transformer.wte.weight", state.get("wte.weight"))
+        if head is not None and table is not None and not torch.equal(head, table):
+            raise CourseError(
+                f"{folder}: config.json says that the head is the token table "
+                "(tie_word_embeddings), but the file holds two different ones"
+            )
+    elif "lm_head.weight" not in state:
+        raise CourseError(f"{folder}: the weights lack lm_head.weight, and config.json is not tied")
+    if any(state[name].dim() != 2 for name in state if name.endswith(TURNED_WEIGHTS)):
+        raise CourseError(f"{folder}: a weight that should be a matrix is not; the file is damaged")
+    return build(config, convert_gpt2_weights(state), folder)
+
+
+def save_model(model: GPT, folder: str | Path, end_of_text: int | None = None) -> None:
+    """Save in GPT-2's layout where transformers can hold the model, else in our own."""
+    if heads_divide(model.config):
+        save_gpt2(model, folder, end_of_text)
+    else:
+        save_own(model, folder)
+
+
+def heads_divide(config: GPTConfig) -> bool:
+    """Whether transformers can hold a model of this shape."""
+    return config.n_embd % config.n_head == 0
+
+
+def save_gpt2(model: GPT, folder: str | Path, end_of_text: int | None = None) -> None:
+    """Save for transformers' GPT2LMHeadModel. end_of_text: the id that ends a text."""
+    config, folder = model.config, Path(folder)
+    if not heads_divide(config):
+        raise CourseError(
+            f"transformers cannot hold this model: its {config.n_head} heads do not divide n_embd "
+            f"= {config.n_embd}; save it in the course's own layout (save_own) or choose other sizes"
+        )
+    state = dict(model.state_dict())
+    if config.tie_weights:
+        del state["lm_head.weight"]
+    for name in state:
+        if name.endswith(TURNED_WEIGHTS):
+            state[name] = state[name].t()
+    settings = {
+        "architectures": ["GPT2LMHeadModel"],
+        **{name: values[0] for name, values in COMPUTED.items() if values[0] is not None},
+        **{theirs: getattr(config, ours) for ours, theirs, _ in SIZES},
+        "layer_norm_epsilon": config.layer_norm_epsilon,
+        "tie_word_embeddings": config.tie_weights,
+        **dict.fromkeys(("attn_pdrop", "embd_pdrop", "resid_pdrop"), config.dropout),
+        "bos_token_id": end_of_text,
+        "eos_token_id": end_of_text,
+        "dtype": "float32",
+    }
+    ends = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"), end_of_text)
+    write_weights(state, folder / WEIGHTS)
+    write_json(folder / "generation_config.json", ends)
+    write_json(folder / "config.json", settings)
+
+
+def save_own(model: GPT, folder: str | Path) -> None:
+    """Save in our own layout: lesson 05's names and orientation, any number of heads."""
+    state = dict(model.state_dict())
+    if model.config.tie_weights:
+        del state["lm_head.weight"]
+    write_weights(state, Path(folder) / WEIGHTS)
+    write_json(Path(folder) / "config.json", {"format": OWN_FORMAT, **asdict(model.config)})
+
+
+def load_own(folder: str | Path) -> GPT:
+    """Load what `save_own` wrote."""
+    folder = Path(folder)
+    settings = read_settings(folder)
+    where = folder / "config.json"
+    if settings.pop("format", None) != OWN_FORMAT:
+        raise CourseError(f'{where} is not in the course\'s own layout ("format": "{OWN_FORMAT}")')
+    names = {field.name for field in fields(GPTConfig)}
+    if settings.keys() != names:
+        wrong = ", ".join(sorted(settings.keys() ^ names))
+        raise CourseError(f"{where} has fields too many or too few: {wrong}")
+    config = make_config(settings, where)
+    state = read_weights(folder)
+    if config.tie_weights and "transformer.wte.weight" in state:
+        state["lm_head.weight"] = state["transformer.wte.weight"]
+    return build(config, state, folder)
+
+
+def find_folder(name: str, network: bool) -> Path:
+    """The folder of a model: `name` itself, or where the hub's local cache keeps it."""
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder
+    if folder.exists():
+        raise CourseError(f"{name} is a file; name the folder that holds config.json and {WEIGHTS}")
+    if not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", name):  # no hub name: it was meant as a folder
+        raise CourseError(f"no folder {name}; name one that holds config.json and {WEIGHTS}")
+    found = cached_folder(name)
+    if found is None and network:
+        found = download(name)
+    if found is None:
+        raise CourseError(
+            f"no folder {name}, and no model of that name with safetensors in the local cache; "
+            f"{how_to_go_on(name)}"
+        )
+    return found
+
+
+def cached_folder(name: str) -> Path | None:
+    """Where the hub's local cache keeps the model, or None. Looks at the disk only."""
+    from huggingface_hub import try_to_load_from_cache
+
+    for known_as in (name, FULL_NAMES.get(name, name)):
+        config = try_to_load_from_cache(known_as, "config.json")
+        if isinstance(config, str):
+            folder = Path(config).parent
+            if (folder / WEIGHTS).exists() or (folder / INDEX).exists():
+                return folder
+    return None
+
+
+def download(name: str) -> Path:
+    """Bring the configuration and the safetensors of a model from the hub into the local cache."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=HUB_FILES))
+    except Exception as error:  # whatever a network can do, and the hub's many names for it
+        reason = str(error).strip().split("\n")[0]
+        raise CourseError(
+            f"no folder {name}, and the hub did not deliver it ({type(error).__name__}: {reason}); "
+            f"{how_to_go_on(name)}"
+        ) from None
+
+
+def how_to_go_on(name: str) -> str:
+    """The end of a sentence about a model that is not at hand."""
+    return f"give the path of a folder, or run `hf download {name}` where there is a network"
+
+
+def read_settings(folder: Path) -> dict[str, Any]:
+    """The folder's config.json."""
+    settings = read_json(folder / "config.json")
+    if not isinstance(settings, dict):
+        raise CourseError(f"{folder / 'config.json'} does not describe a model")
+    return settings
+
+
+def gpt2_config(settings: dict[str, Any], where: Path) -> GPTConfig:
+    """GPT-2's configuration as ours; refuses what lesson 05 does not compute."""
+    for name, computed in COMPUTED.items():
+        value = settings.get(name, computed[0])
+        if value not in computed:
+            raise CourseError(
+                f"{where}: {name} is {value!r}, which this GPT does not compute (only "
+                f"{' or '.join(repr(choice) for choice in computed)})"
+            )
+    ours = {ours: settings.get(theirs, default) for ours, theirs, default in SIZES}
+    ours["dropout"] = settings.get("resid_pdrop", 0.1)  # GPT-2 has three, in practice all equal
+    ours["layer_norm_epsilon"] = settings.get("layer_norm_epsilon", 1e-5)
+    ours["tie_weights"] = settings.get("tie_word_embeddings", True)
+    return make_config(ours, where)
+
+
+def make_config(values: dict[str, Any], where: Path) -> GPTConfig:
+    """A GPTConfig of values from a file, none of which can be trusted."""
+    for name, _, default in SIZES:
+        value = values[name]
+        if value is None and default is None:
+            continue
+        if type(value) is not int or not 1 <= value <= LARGEST:
+            raise CourseError(f"{where}: {name} cannot be {value!r}")
+    for name in ("dropout", "layer_norm_epsilon"):
+        if type(values[name]) not in (int, float) or not 0 <= values[name] < 1:
+            raise CourseError(f"{where}: {name} cannot be {values[name]!r}")
+    if type(values["tie_weights"]) is not bool:
+        raise CourseError(f"{where}: tied weights cannot be {values['tie_weights']!r}")
+    try:
+        return GPTConfig(**values)
+    except ValueError as error:
+        raise CourseError(f"{where}: {error}") from None
+
+
+def write_weights(state: dict[str, torch.Tensor], path: Path) -> None:
+    """Write tensors as 32-bit floats, whole or not at all, with a checksum in the file's head."""
+    state = {
+        name: tensor.detach().to("cpu", torch.float32).contiguous()
+        for name, tensor in state.items()
+    }
+    # transformers wants "format"; the checksum is ours, since safetensors has none
+    metadata = {"format": "pt", "sha256": checksum(state)}
+    with write_atomically(path, "wb") as file:
+        file.write(save(state, metadata))
+
+
+def read_weights(folder: Path) -> dict[str, torch.Tensor]:
+    """All tensors of the folder's safetensors, as 32-bit floats that belong to us alone."""
+    state: dict[str, torch.Tensor] = {}
+    for path in weight_files(folder):
+        try:
+            with safe_open(path, framework="pt") as file:
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                expected = (file.metadata() or {}).get("sha256")
+        except FileNotFoundError:
+            raise CourseError(f"{folder} lacks {path.name}; copy or download it again") from None
+        except (SafetensorError, OSError) as error:
+            raise CourseError(
+                f"{path} is damaged or not safetensors ({error}); copy or download it again"
+            ) from None
+        if expected is not None and checksum(tensors) != expected:
+            raise CourseError(f"{path} is damaged: its checksum is wrong; take another copy of it")
+        for name, tensor in tensors.items():
+            if tensor.is_floating_point():
+                # a copy: what safetensors returns may be the file itself, mapped into memory
+                state[name] = tensor.to(torch.float32, copy=True)
+            elif not name.endswith((".attn.bias", ".attn.masked_bias")):  # old masks: unused
+                raise CourseError(
+                    f"{path}: {name} holds {tensor.dtype}, not floating-point numbers"
+                )
+    return state
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors files of a model: one, or those that an index lists."""
+    if (folder / WEIGHTS).exists():
+        return [folder / WEIGHTS]
+    if (folder / INDEX).exists():
+        index = read_json(folder / INDEX)
+        names = index.get("weight_map") if isinstance(index, dict) else None
+        if not isinstance(names, dict) or not all(
+            isinstance(name, str) and name == Path(name).name for name in names.values()
+        ):
+            raise CourseError(f"{folder / INDEX} is damaged; copy or download it again")
+        return [folder / name for name in sorted(set(names.values()))]
+    if any(folder.glob("*.bin")) or any(folder.glob("*.pt")) or any(folder.glob("*.pth")):
+        raise CourseError(
+            f"{folder} holds only pickled weights, which could run any program when loaded, so "
+            f"they never are; convert them: transformers' save_pretrained(folder) writes {WEIGHTS}"
+        )
+    raise CourseError(f"{folder} has no {WEIGHTS}; name the folder of a saved model")
+
+
+def checksum(state: dict[str, torch.Tensor]) -> str:
+    """SHA-256 over names and bytes of contiguous tensors, in the order of their names."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        digest.update(name.encode())
+        digest.update(memoryview(state[name].flatten().view(torch.uint8).numpy()))
+    return digest.hexdigest()
+
+
+def build(config: GPTConfig, state: dict[str, torch.Tensor], where: Path) -> GPT:
+    """A model of that shape with exactly these tensors."""
+    layers = {name.split(".")[2] for name in state if name.startswith("transformer.h.")}
+    if len(layers) != config.n_layer:  # first, as config.json may claim millions
+        raise CourseError(
+            f"{where}: config.json says {config.n_layer} layers, the weights have {len(layers)}"
+        )
+    with torch.device("meta"):  # shapes only: no memory, no random numbers for nothing
+        model = GPT(config)
+    wanted = {name: tensor.shape for name, tensor in model.state_dict().items()}
+    for problem, names in (
+        ("lack", wanted.keys() - state.keys()),
+        ("have unknown tensors:", state.keys() - wanted.keys()),
+    ):
+        if names:
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            raise CourseError(
+                f"{where}: the weights {problem} {', '.join(sorted(names)[:3])}{more}"
+            )
+    for name, shape in wanted.items():
+        if state[name].shape != shape:
+            raise CourseError(
+                f"{where}: {name} is {tuple(state[name].shape)}, but by config.json {tuple(shape)}"
+            )
+    model.load_state_dict(state, assign=True)
+    if config.tie_weights:
+        model.lm_head.weight = model.transformer.wte.weight
+    return model.eval()
