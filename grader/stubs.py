@@ -69,11 +69,12 @@ def make_stub(solution: str, lesson: Lesson) -> str:
     for region in reversed(find_regions(solution, tree, lesson)):
         indent = " " * region.given[0].col_offset
         lines[region.first - 1 : region.last] = [indent + _refusal(lesson, region)]
-    preamble = _preamble(tree)
+    # F401: imports that nothing uses (any more); I: the blank lines behind those that are left
+    text = _ruff(["check", "--select=F401,I", "--fix", "--exit-zero", "--quiet"], "\n".join(lines))
+    text = _ruff(["format"], text)
+    lines, preamble = text.split("\n"), _preamble(ast.parse(text))
     at = (preamble[-1].end_lineno or 0) if preamble else 0
-    lines[at:at] = ["", *_guard(lesson, tree), ""]
-    text = _ruff(["check", "--select", "F401", "--fix", "--exit-zero", "--quiet"], "\n".join(lines))
-    text = _ruff(["format", "--line-length", "100"], text)
+    text = "\n".join([*lines[:at], "", *_guard(lesson, tree), *lines[at:]])
     stub = f"# lesson {lesson.number}, stub {_hash(text)} (yours to fill in)\n{text}"
     check_stub(stub, solution, lesson)
     return stub
@@ -198,7 +199,7 @@ def _guard(lesson: Lesson, tree: ast.Module) -> list[str]:
     """
     instead = f"pytest lessons/{lesson.number}"
     if any(isinstance(node, ast.If) and "__main__" in ast.unparse(node.test) for node in tree.body):
-        instead += f" (or the program: python -m lessons.{lesson.module})"
+        instead += f", or python -m lessons.{lesson.module}"
     return [
         'if __name__ == "__main__" and not __package__:',
         f'    raise SystemExit("run this instead: {instead}")',
@@ -208,7 +209,9 @@ def _guard(lesson: Lesson, tree: ast.Module) -> list[str]:
 def _preamble(tree: ast.Module) -> list[ast.stmt]:
     """Return what must stay first in a file: its docstring, and imports from __future__."""
     n = 0 if ast.get_docstring(tree) is None else 1
-    while isinstance(node := tree.body[n], ast.ImportFrom) and node.module == "__future__":
+    for node in tree.body[n:]:
+        if not (isinstance(node, ast.ImportFrom) and node.module == "__future__"):
+            break
         n += 1
     return tree.body[:n]
 
@@ -240,8 +243,9 @@ def _without_imports(tree: ast.Module) -> str:
 
 def _ruff(arguments: Sequence[str], source: str) -> str:
     """Return what ruff makes of a text, whatever settings the machine has."""
-    command = [sys.executable, "-m", "ruff", *arguments, "--isolated", "--target-version", "py311"]
-    done = subprocess.run([*command, "-"], input=source, capture_output=True, encoding="utf-8")
+    settings = ["--isolated", "--config=line-length=100", "--target-version=py311"]
+    command = [sys.executable, "-m", "ruff", *arguments, *settings, "-"]
+    done = subprocess.run(command, input=source, capture_output=True, encoding="utf-8")
     if done.returncode:
         raise CourseError(
             f"ruff failed (is it installed? see requirements.txt): {done.stderr.strip()}"

@@ -12,6 +12,7 @@ from solutions.data import get_batch, windows
 from solutions.engine.acceleration import TrainingForward, use_fast_parts
 from solutions.engine.batches import BatchSource, WindowOrder, validation_batches
 from solutions.engine.checkpoints import Progress, load_state, load_weights, save_state
+from solutions.engine.devices import choose_device, choose_precision
 from solutions.engine.errors import CourseError
 from solutions.engine.evaluation import score_text
 from solutions.engine.files import read_json, recover, write_atomically, write_folder_atomically
@@ -94,6 +95,23 @@ def test_scaled_step_equals_the_lessons_step():
     assert results[0][0] == pytest.approx(results[1][0], rel=1e-5)
     assert results[0][1] == pytest.approx(results[1][1], rel=1e-4)
     torch.testing.assert_close(results[0][2], results[1][2], rtol=1e-3, atol=1e-4)
+
+
+# Devices
+
+
+def test_a_broken_cuda_falls_back_to_the_cpu_with_a_sentence(monkeypatch, capsys):
+    if torch.cuda.is_available():
+        pytest.skip("CUDA works here")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)  # a card that does not answer
+    assert choose_device("auto") == CPU
+    assert "going on with the CPU" in capsys.readouterr().out
+
+
+def test_fp16_on_a_cpu_is_a_sentence():
+    with pytest.raises(CourseError, match="fp16 needs a GPU"):
+        choose_precision("fp16", CPU)
+    assert choose_precision("auto", CPU) in ("fp32", "bf16")
 
 
 # Optimisers

@@ -1,4 +1,4 @@
-# lesson 00, stub e7129ebc7fb5 (yours to fill in)
+# lesson 00, stub 2885ac098ba0 (yours to fill in)
 """Lesson 00: tensors by doing, and a first model that writes text.
 
 A language model answers one question: after what has been read so far, which token comes next, and
@@ -26,7 +26,6 @@ and at the end, on any text of your own:
 
 if __name__ == "__main__" and not __package__:
     raise SystemExit("run this instead: pytest lessons/00")
-
 
 import torch
 

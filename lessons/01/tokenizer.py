@@ -1,4 +1,4 @@
-# lesson 01, stub 59c077315621 (yours to fill in)
+# lesson 01, stub 24cf5dfa9138 (yours to fill in)
 """Lesson 01: text becomes numbers. Byte-pair encoding, as in GPT-2.
 
 A model reads and writes integers, its *tokens*. The alphabet here is the 256 bytes of UTF-8, so
@@ -30,7 +30,6 @@ Radford et al., "Language Models are Unsupervised Multitask Learners" (2019), se
 
 if __name__ == "__main__" and not __package__:
     raise SystemExit("run this instead: pytest lessons/01")
-
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator

@@ -1,4 +1,4 @@
-# lesson 02, stub 95f91a3fd8c8 (yours to fill in)
+# lesson 02, stub 5f66dd65844d (yours to fill in)
 """Lesson 02: embeddings. How a number that means nothing becomes a vector that does.
 
 A token's id is only its place in a list: token 318 is not "more" than token 317. A model needs
@@ -18,7 +18,6 @@ Models are Unsupervised Multitask Learners" (2019), GPT-2, for the learned posit
 
 if __name__ == "__main__" and not __package__:
     raise SystemExit("run this instead: pytest lessons/02")
-
 
 import torch
 from torch import nn

@@ -1,4 +1,4 @@
-# lesson 03, stub b1523a5a7b45 (yours to fill in)
+# lesson 03, stub 296c74703e3c (yours to fill in)
 """Lesson 03: attention. How a word finds out which of the words before it matter.
 
 Every place in the text asks a question (its *query*), and every place offers an answer to be found
@@ -16,12 +16,10 @@ Source: Vaswani et al., "Attention Is All You Need" (2017), section 3.2.
 if __name__ == "__main__" and not __package__:
     raise SystemExit("run this instead: pytest lessons/03")
 
-
 from typing import Protocol
 
 import torch
 from torch import nn
-
 
 # Given: what lesson 09 will hand to the attention; until then there is no cache.
 

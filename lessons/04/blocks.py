@@ -1,4 +1,4 @@
-# lesson 04, stub 04a73a6145d7 (yours to fill in)
+# lesson 04, stub bc23f3bc4fa2 (yours to fill in)
 """Lesson 04: blocks. The unit that a transformer repeats: look around, then think it over.
 
 A block does two things to the stream of vectors that runs through the model. Attention moves
@@ -16,7 +16,6 @@ the Transformer Architecture" (2020), for the place of the norm; GPT-2 (Radford 
 
 if __name__ == "__main__" and not __package__:
     raise SystemExit("run this instead: pytest lessons/04")
-
 
 import torch
 from torch import nn

@@ -1,4 +1,4 @@
-# lesson 05, stub 005ee8b7ad6a (yours to fill in)
+# lesson 05, stub a25318a7b7df (yours to fill in)
 """Lesson 05: the model. Everything so far, stacked: a GPT that can take GPT-2's weights and speak.
 
 Tokens and positions become vectors (lesson 02), a stack of blocks (lesson 04) works on them, a last
@@ -17,7 +17,6 @@ and Wolf, "Using the Output Embedding to Improve Language Models" (2017), for th
 
 if __name__ == "__main__" and not __package__:
     raise SystemExit("run this instead: pytest lessons/05")
-
 
 from dataclasses import dataclass
 from pathlib import Path

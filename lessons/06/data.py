@@ -1,4 +1,4 @@
-# lesson 06, stub 46bb6c35526b (yours to fill in)
+# lesson 06, stub b7bdde25573f (yours to fill in)
 """Lesson 06: from documents to batches.
 
 A model is trained on one long row of token ids, cut into windows. On the way there four things can
@@ -26,13 +26,11 @@ Language Models Better" (2022).
 if __name__ == "__main__" and not __package__:
     raise SystemExit("run this instead: pytest lessons/06")
 
-
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-
 
 # Yours, from here on.
 

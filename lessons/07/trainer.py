@@ -1,4 +1,4 @@
-# lesson 07, stub 3b3d8605a28a (yours to fill in)
+# lesson 07, stub 72d32eb5277a (yours to fill in)
 """Lesson 07: the trainer. How a model learns from its mistakes, thousands of times.
 
 One step of training is always the same: run the model on a batch, measure how surprised it was by
@@ -14,7 +14,6 @@ clipping (Pascanu et al. 2013), mixed precision (Micikevicius et al. 2018), Muon
 
 if __name__ == "__main__" and not __package__:
     raise SystemExit("run this instead: pytest lessons/07")
-
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass

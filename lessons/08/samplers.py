@@ -1,4 +1,4 @@
-# lesson 08, stub e1844907485f (yours to fill in)
+# lesson 08, stub 5f052f2fcb0b (yours to fill in)
 """Lesson 08: choosing the next token.
 
 A model gives one logit for every token; this lesson turns them into a choice. Always taking the largest
@@ -22,11 +22,9 @@ those of the `transformers` library, so settings found on the web mean the same 
 if __name__ == "__main__" and not __package__:
     raise SystemExit("run this instead: pytest lessons/08")
 
-
 from collections.abc import Callable
 
 import torch
-
 
 # Core.
 

@@ -1,4 +1,4 @@
-# lesson 09, stub ef5425c41d0c (yours to fill in)
+# lesson 09, stub dc8c7fd56cfd (yours to fill in)
 """Lesson 09: generation. How a model that guesses one token writes a story, and how it hurries.
 
 Writing is a loop: ask the model what may come next, choose a token (lesson 08), append it, ask
@@ -21,7 +21,6 @@ cache; Leviathan et al., "Fast Inference from Transformers via Speculative Decod
 
 if __name__ == "__main__" and not __package__:
     raise SystemExit("run this instead: pytest lessons/09")
-
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

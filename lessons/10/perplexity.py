@@ -1,4 +1,4 @@
-# lesson 10, stub 37cbe5efd77a (yours to fill in)
+# lesson 10, stub a69a815ab2c6 (yours to fill in)
 """Lesson 10: how good is a model? Measures on text that it has not been trained on.
 
 All of them come from one number per token: the probability that the model gave to the token which
@@ -27,7 +27,6 @@ Sources: Jelinek et al. (1977) for perplexity; Guo et al. (2017), arXiv:1706.045
 
 if __name__ == "__main__" and not __package__:
     raise SystemExit("run this instead: pytest lessons/10")
-
 
 from collections.abc import Iterator
 from contextlib import contextmanager

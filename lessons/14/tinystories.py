@@ -1,4 +1,4 @@
-# lesson 14, stub ac15ea354d99 (yours to fill in)
+# lesson 14, stub 439a2e460d83 (yours to fill in)
 """Lesson 14: the capstone. A model of your own that tells stories.
 
     python -m solutions.tinystories run                # the whole way, on stories made here
@@ -13,10 +13,7 @@ Papers: TinyStories (Eldan and Li 2023), scaling laws and 6 N D (Kaplan et al. 2
 """
 
 if __name__ == "__main__" and not __package__:
-    raise SystemExit(
-        "run this instead: pytest lessons/14 (or the program: python -m lessons.tinystories)"
-    )
-
+    raise SystemExit("run this instead: pytest lessons/14, or python -m lessons.tinystories")
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -34,12 +34,13 @@ def choose_device(name: str = "auto", local_rank: int = 0) -> torch.device:
     if name == "cuda" and not has_cuda:
         print("no working CUDA device here, going on with the CPU", flush=True)
     if name in ("auto", "cuda") and has_cuda:
-        device = torch.device("cuda", local_rank % torch.cuda.device_count())
+        device = torch.device("cuda", local_rank % max(1, torch.cuda.device_count()))
         try:
+            square = torch.ones(8, 8, device=device)
+            square.matmul(square).sum().item()
             torch.cuda.set_device(device)
-            torch.ones(8, 8, device=device).matmul(torch.ones(8, 8, device=device)).sum().item()
             return device
-        except RuntimeError as error:
+        except (RuntimeError, AssertionError) as error:  # torch asserts that it knows CUDA
             first_line = str(error).splitlines()[0]
             print(f"CUDA does not work ({first_line}), going on with the CPU", flush=True)
     if name in ("auto", "mps") and torch.backends.mps.is_available():

@@ -61,6 +61,7 @@ def train_run(
     if is_trained(run):
         if world.is_main and not quiet:
             print(f"{run.path}: training is finished already", flush=True)
+        leave_world(world)
         return world
     training = Training(run, settings, world, device, tracker)
     progress = training.train(accept_long, quiet)

@@ -170,9 +170,16 @@ class Training:
             print(f"going on after step {progress.step} of {steps}", flush=True)
         log = self._open_log(progress.step)
         bar = ProgressBar(steps, progress.step, quiet or not self.world.is_main)
-        with finish_step_on_signal(self.world) as interrupted:
-            self._loop(steps, config, progress, log, bar, interrupted)
-        bar.close()
+        try:
+            with finish_step_on_signal(self.world) as interrupted:
+                self._loop(steps, config, progress, log, bar, interrupted)
+        except torch.OutOfMemoryError:
+            raise CourseError(
+                "the GPU's memory is full; begin again in another --out with half the "
+                "--batch-size and twice the --accumulation, which computes the same"
+            ) from None
+        finally:
+            bar.close()
         return progress
 
     def _open_log(self, step: int) -> Log | None:

@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
+import regex
 import tiktoken
 
 from .errors import CourseError
@@ -38,6 +39,21 @@ SPLIT_PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(
 TIKTOKEN_PATTERN = (
     r"'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"
 )
+
+# Letters and digits that Unicode received after version 16, which is the one that tiktoken knows.
+# `regex` is ahead of it, and would take them for letters where tiktoken takes them for signs.
+_LATER = """
+    558 58B-58C 88F C5C CDC 208F 209D-209F A7CE-A7CF A7D2 A7D4 A7DD A7E2 A7F1 AB6C-AB6D
+    107BB-107BF 10940-10959 10EC5-10EC7 10ED9-10EEE 11B0A 11DB0-11DDB 11DE0-11DE9 11DF1 1246F
+    12475-1247F 12550-12686 16EA0-16EB8 16EBB-16ED3 16FF2-16FF3 16FF4-16FF6 187F8-187FF
+    18CD6-18CDA 18D09-18D20 18D80-18DF2 18E00-19191 191A0-191D2 1B123-1B128 1B168 1D6A6
+    1DF1F-1DF24 1DF2B-1DF81 1DF90-1DF96 1DFCD-1DFFF 1E6C0-1E6DE 1E6E0-1E6E2 1E6E4-1E6E5
+    1E6E7-1E6ED 1E6F0-1E6F4 1E6FE-1E6FF 2B73A-2B73F 2B81E 2CEA2-2CEAD 323B0-33479 3D000-3FC3F
+"""
+_later = regex.compile("[{}]".format("".join(
+    "-".join(rf"\U{int(end, 16):08x}" for end in ends.split("-")) for ends in _LATER.split()
+)))  # fmt: skip
+_pieces = regex.compile(SPLIT_PATTERN)
 
 # GPT-2 numbers the 256 bytes in this order: those that print as one visible letter, then the rest.
 _VISIBLE = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), 256)]
@@ -60,6 +76,14 @@ Merges = list[tuple[bytes, bytes]]
 
 class OtherOrderError(CourseError):
     """A vocabulary that is whole, but numbers its tokens in another way than GPT-2."""
+
+
+def split_text(text: str) -> list[str]:
+    """Cut a text into pieces by SPLIT_PATTERN, as tiktoken does; together they are the text again."""
+    if text.isascii() or not _later.search(text):
+        return _pieces.findall(text)
+    seen_as = _later.sub("\ufffd", text)  # a sign, as long as what it stands for
+    return [text[piece.start() : piece.end()] for piece in _pieces.finditer(seen_as)]
 
 
 @lru_cache(maxsize=1)

@@ -19,8 +19,8 @@ def out_of_reach(dice: Dice) -> str:
     """A fruit or a thing that the wind took is too high up for one, not for two."""
     say, pick = dice.say, dice.pick
     hero, friend = friends(dice)
-    name, he, him, his, He, His = hero[:6]
-    who, Who = pronoun(hero, friend)
+    name, he, _, his, He, _ = hero[:6]
+    _, Who = pronoun(hero, friend)
     start = opening(dice, hero)
     weather = pick(WEATHERS)
     (try_1, but_1), (try_2, but_2) = dice.some(2, TRIES)
@@ -147,9 +147,8 @@ def journey(dice: Dice) -> str:
     """There and back by three landmarks; a small kindness on the way is returned."""
     say, pick = dice.say, dice.pick
     (hero,) = friends(dice, 1)
-    name, he, him, his, He, His = hero[:6]
+    name, he, him, his, _, His = hero[:6]
     elder, food, basket = pick(GRANDPARENTS), pick(FOODS), pick(COLOURS)
-    who, Who = pronoun(hero, elder)
     start = opening(dice, hero)
     first, second, third = dice.some(3, LANDMARKS)
     met, way_to_met, way_from_met = pick(

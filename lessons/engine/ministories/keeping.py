@@ -10,8 +10,7 @@ def promise(dice: Dice) -> str:
     """A promise is kept although a friend has a better idea."""
     say, pick = dice.say, dice.pick
     hero, friend = friends(dice)
-    name, he, him, his, He, His = hero[:6]
-    who, Who = pronoun(hero, friend)
+    name, he, _, his, _, His = hero[:6]
     start = opening(dice, hero)
     elder, chore, place = pick(GROWN_UPS), pick(CHORES), pick(OPEN_PLACES)
     colour, present = pick(COLOURS), pick(PRESENTS)
@@ -45,7 +44,7 @@ def promise(dice: Dice) -> str:
         say(weather.line, ""),
         say(
             f"{His} friend {friend.full} came running.",
-            f"Early on, {his} friend {friend.full} was at the door.",
+            f"Soon {his} friend {friend.full} was at the door.",
             f"{name} was still in bed when {his} friend {friend.full} knocked.",
         ),
         say(
@@ -60,7 +59,7 @@ def promise(dice: Dice) -> str:
             "",
         ),
         say(
-            f'But then {he} stopped. "I promised {elder.name} that I would {chore.do}," said {name}.',
+            f'But then {name} stopped. "I promised {elder.name} that I would {chore.do}."',
             f'"First I must {chore.do}," said {name}. "I promised {elder.name}."',
             f'Then {name} remembered. "Wait, I have to {chore.do}. I gave my word."',
         ),
@@ -77,12 +76,12 @@ def promise(dice: Dice) -> str:
         PARAGRAPH,
         say(
             f"{friend.name} thought about it and nodded.",
-            f'"You are right," said {friend.name} after a while.',
+            f"{friend.name} was quiet for a while.",
             "",
         ),
         say(
             f'"Then I will help you," said {friend.name}. Together they {chore.did}.',
-            f'"I will wait for you," said {friend.name}. So {name} {chore.did}.',
+            f'"You are right. I will wait for you," said {friend.name}. So {name} {chore.did}.',
             f"So {name} {chore.did}, and {friend.name} sat on the fence and watched.",
         ),
         say(
@@ -125,7 +124,7 @@ def birthday(dice: Dice) -> str:
     """Everybody seems to have forgotten; ribbons of one colour lead to the wished-for present."""
     say, pick = dice.say, dice.pick
     hero, friend = friends(dice)
-    name, he, him, his, He, His = hero[:6]
+    name, he, him, his, He, _ = hero[:6]
     start = opening(dice, hero)
     elder, cake, excuse, place = pick(GROWN_UPS), pick(CAKES), pick(EXCUSES), pick(OPEN_PLACES)
     colour, ribbon = dice.some(2, COLOURS)
@@ -176,7 +175,7 @@ def birthday(dice: Dice) -> str:
         say(
             f"Then {name} saw {ribbon.a} ribbon on a branch. A little further on was another one!",
             f"On the way home, {name} found {ribbon.a} ribbon, and then one more, and one more.",
-            f"But what was that? On a bush hung {ribbon.a} ribbon, and there was the next one.",
+            f"But what was that? On a bush hung {ribbon.a} ribbon, and behind it was another one.",
         ),
         say(
             f"One by one, the {ribbon.name} ribbons led {name} {start.home}.",

@@ -65,7 +65,7 @@ def mended(dice: Dice) -> str:
         say(
             f"Then, very slowly, {name} and {elder.name} {mine.fixed}.",
             f"{elder.name} showed {him} how to do it, and together they {mine.fixed}.",
-            f"They sat down at the table and {mine.fixed}.",
+            f"Then they sat down at the table and {mine.fixed}.",
         ),
         say(
             f"There was {mine.mark}, but {name} liked it that way.",
@@ -75,7 +75,7 @@ def mended(dice: Dice) -> str:
         PARAGRAPH,
         say("The next week,", "Soon after,", "A few days later,"),
         say(
-            f"{his} friend {friend.full} came with {colour_2.a} {yours.item}.",
+            f"{name}'s friend {friend.full} came with {colour_2.a} {yours.item}.",
             f"{name} met {his} friend {friend.full}, who had {colour_2.a} {yours.item}.",
         ),
         say(
@@ -88,7 +88,7 @@ def mended(dice: Dice) -> str:
             f'"{comfort}," said {name}. "I only need {yours.tool}."',
         ),
         say(
-            f"{name} knew how to {yours.fix}.",
+            f"{name} knew what to do and {yours.fixed}.",
             f"Slowly, they {yours.fixed}.",
             f"Together, {name} and {friend.name} {yours.fixed}.",
         ),
@@ -116,7 +116,6 @@ def telling_the_truth(dice: Dice) -> str:
     (hero,) = friends(dice, 1)
     name, he, _, his, _, His = hero[:6]
     elder, weather = pick(GROWN_UPS), pick(WEATHERS)
-    who, Who = pronoun(hero, elder)
     start = opening(dice, hero)
     colour, ball = dice.some(2, COLOURS)
     pot, pieces, hidden = pick(POTTERY), pick(NUMBERS[1:7]), pick(INDOORS)
@@ -159,7 +158,7 @@ def telling_the_truth(dice: Dice) -> str:
         say(
             f'"Where is my {thing}?" asked {elder.name}.',
             f'"Have you seen my {thing}?" asked {elder.name}.',
-            f'"I can\'t find my {thing}," said {elder.name}.',
+            f'"My {thing} is gone," said {elder.name}. "Where can it be?"',
         ),
         say(
             f'"I don\'t know," said {name}, but {his} face grew hot.',
@@ -227,7 +226,7 @@ def quarrel(dice: Dice) -> str:
     say, pick = dice.say, dice.pick
     hero, friend = friends(dice)
     name, his = hero.name, hero.his
-    who, Who = pronoun(hero, friend)
+    who, _ = pronoun(hero, friend)
     start = opening(dice, hero)
     project, part = pick(PROJECTS)
     mine, yours = dice.some(2, COLOURS)

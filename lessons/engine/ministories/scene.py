@@ -8,35 +8,36 @@ from .words import COLOURS, HOBBIES, NEAR, TRAITS, Hobby
 
 PARAGRAPH = "\n"
 MASK = (1 << 64) - 1
+STEP = 0x9E3779B97F4A7C15  # 2 ** 64 divided by the golden ratio, and odd
 
 
 def mix(number: int) -> int:
-    """Scramble 64 bits, one to one (the finaliser of SplitMix64; Steele, Lea and Flood 2014)."""
+    """Scramble 64 bits, one to one."""
     number = (number ^ (number >> 30)) * 0xBF58476D1CE4E5B9 & MASK
     number = (number ^ (number >> 27)) * 0x94D049BB133111EB & MASK
     return number ^ (number >> 31)
 
 
 class Dice:
-    """A linear congruential generator (Knuth's constants): integers only, so alike everywhere.
+    """SplitMix64 (Steele, Lea and Flood 2014): integers only, so alike on every platform.
 
-    The upper bits of the state choose, because the lower ones repeat early.
+    The two mixes at the start set the sequences of neighbouring stories and seeds far apart.
     """
 
     __slots__ = ("state",)
 
     def __init__(self, seed: int, index: int) -> None:
-        self.state = mix(mix(seed + 1 & MASK) + index * 0x9E3779B97F4A7C15 & MASK)
+        self.state = mix(mix(seed * STEP + 1 & MASK) + index & MASK)
 
     def pick(self, choices: Sequence[Any]) -> Any:
         """One thing of a table."""
-        self.state = state = (self.state * 6364136223846793005 + 1442695040888963407) & MASK
-        return choices[(state >> 32) * len(choices) >> 32]
+        self.state = state = self.state + STEP & MASK
+        return choices[mix(state) * len(choices) >> 64]
 
     def say(self, *sentences: str) -> str:
         """One of several ways to say it; "" stands for leaving it out."""
-        self.state = state = (self.state * 6364136223846793005 + 1442695040888963407) & MASK
-        return sentences[(state >> 32) * len(sentences) >> 32]
+        self.state = state = self.state + STEP & MASK
+        return sentences[mix(state) * len(sentences) >> 64]
 
     def some(self, count: int, choices: Sequence[Any]) -> list[Any]:
         """`count` different things of a table, in any order."""
@@ -127,7 +128,7 @@ def ending(dice: Dice, hero: Person, start: Opening, subject: str, *lessons: str
         evening = say(
             f"That night, {name} dreamed of {subject}.",
             f"That night, {name} fell asleep with a smile, thinking of {subject}.",
-            f"{name} thought of {subject} and smiled until {he} fell asleep.",
+            f"In bed, {name} thought of {subject} and smiled.",
         )
     return say(f"{evening} {lesson}", f"{evening} {lesson}", lesson)
 

@@ -9,7 +9,7 @@ def sharing_a_toy(dice: Dice) -> str:
     """A new toy is dull alone; the memory of a friend's kindness opens the heart."""
     say, pick = dice.say, dice.pick
     hero, friend = friends(dice)
-    name, he, him, his, He, His = hero[:6]
+    name, _, him, his, He, His = hero[:6]
     who, Who = pronoun(hero, friend)
     start = opening(dice, hero)
     giver, colour, toy, food = pick(GROWN_UPS), pick(COLOURS), pick(TOYS), pick(FOODS)
@@ -272,7 +272,7 @@ def new_friend(dice: Dice) -> str:
         say(
             f'"A kind word is always a good start," said {elder.name}, '
             f"and gave {name} two {food.many}.",
-            f'{elder.name} gave {name} two {food.many}. "Start with these," {elder.he} said.',
+            f'"Start with these," said {elder.name}, and gave {name} two {food.many}.',
             f'"Take these two {food.many} and say your name," said {elder.name}. "That is all."',
         ),
         say(

@@ -10,8 +10,7 @@ def being_afraid(dice: Dice) -> str:
     """A friend's trick helps against a fear, and is passed on to someone smaller."""
     say, pick = dice.say, dice.pick
     hero, friend, small = friends(dice, 3)
-    name, he, him, his, He, His = hero[:6]
-    who, Who = pronoun(hero, friend)
+    name, he, him, his, _, His = hero[:6]
     start = opening(dice, hero)
     fear, (trick, did_trick) = pick(FEARS), pick(TRICKS)
     weather = pick(WEATHERS)
@@ -59,7 +58,6 @@ def being_afraid(dice: Dice) -> str:
             f"{name} went closer, but then {he} turned around again.",
             f"{name} tried, but {he} was still too scared.",
             f"{name} was not sure about that.",
-            "",
         ),
         say(
             f'"You can do it, {name}!" called {friend.name}.',
@@ -136,7 +134,7 @@ def learning(dice: Dice) -> str:
         say(
             f"{His} friend {friend.full} could do it already, and it looked so easy.",
             f"{His} friend {friend.full} had learned to {skill.do} long ago.",
-            f"{friend.full} was {his} friend and knew how to do it.",
+            f"{friend.full} was a good friend and knew how to do it.",
         ),
         PARAGRAPH,
         f"One {weather.adjective} {pick(TIMES)}, {name} tried for the first time.",
@@ -220,7 +218,6 @@ def waiting(dice: Dice) -> str:
     say, pick = dice.say, dice.pick
     hero, friend = friends(dice)
     name, he, him, his, He, _ = hero[:6]
-    who, Who = pronoun(hero, friend)
     start = opening(dice, hero)
     elder, kind = pick(GROWN_UPS), pick(FLOWERS)
     flower_colour, pot_colour = pick(FLOWER_COLOURS), pick(COLOURS)
@@ -300,7 +297,7 @@ def waiting(dice: Dice) -> str:
         say(
             f"It was just as {elder.name} had said.",
             f'"You were right, {elder.name}!" cried {name}.',
-            f'"{elder.name}, come and look {spot}!" called {name}.',
+            f'"Come quickly, {elder.name}!" called {name}.',
         ),
         PARAGRAPH,
         say(
@@ -322,6 +319,6 @@ def waiting(dice: Dice) -> str:
             f"{name} learned that good things take time.",
             f"{name} had learned to wait, and it was worth it.",
             "The best things grow slowly.",
-            f"And {who} was never in a hurry with a seed again.",
+            f"And {name} was never in a hurry with a seed again.",
         ),
     )

@@ -115,7 +115,7 @@ TOYS = tuple(
         hoop          | roll  | rolled  | the hoop         | to roll it back
         puppet        | make  | made    | the puppet dance | to watch the show
         wagon         | pull  | pulled  | the wagon        | to ride in it
-        skipping rope | skip  | skipped | with the rope    | to count the jumps
+        skipping rope | swing | swung   | the rope         | to count the jumps
         top           | spin  | spun    | the top          | to count the turns
     """)
 )
