@@ -200,13 +200,8 @@ def fused_attention(
        only where there are as many queries as keys.
     """
     # <solution>
-    n_queries, n_keys = q.shape[-2], k.shape[-2]
-    is_causal = (
-        mask is not None
-        and mask.shape == (n_queries, n_keys)
-        and n_queries == n_keys
-        and torch.equal(mask, causal_mask(n_queries, device=mask.device))
-    )
+    # equal also means: of one shape, so no cache is in play and no batch has a mask of its own
+    is_causal = mask is not None and torch.equal(mask, causal_mask(q.shape[-2], device=mask.device))
     output = F.scaled_dot_product_attention(
         q, k, v, attn_mask=None if is_causal else mask, dropout_p=dropout_p, is_causal=is_causal
     )

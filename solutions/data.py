@@ -146,7 +146,8 @@ def windows(
     1. A window with its targets takes block_size + 1 tokens. (Which starts are allowed, then?)
     2. All windows at once: `starts[:, None] + np.arange(block_size + 1)` are the places of all
        tokens wanted, and numpy takes an array of places as an index.
-    3. Widen to int64. Inputs are all but the last column, targets all but the first.
+    3. Inputs are all but the last column, targets all but the first. `astype(np.int64)` widens them,
+       and makes copies: neither shares memory with the other or with the text.
     """
     # <solution>
     starts = np.asarray(starts, dtype=np.int64)
@@ -156,8 +157,10 @@ def windows(
             f"0..{len(tokens) - block_size - 1}, not at {starts.min()}..{starts.max()}"
         )
     places = starts[:, None] + np.arange(block_size + 1)  # (B, T + 1)
-    taken = torch.from_numpy(tokens[places].astype(np.int64))  # (B, T + 1)
-    return taken[:, :-1].contiguous(), taken[:, 1:].contiguous()  # (B, T) each
+    taken = tokens[places]  # (B, T + 1)
+    inputs = torch.from_numpy(taken[:, :-1].astype(np.int64))  # (B, T)
+    targets = torch.from_numpy(taken[:, 1:].astype(np.int64))  # (B, T)
+    return inputs, targets
     # </solution>
 
 

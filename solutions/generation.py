@@ -202,7 +202,7 @@ def generate(
             chosen = choose(next_token_logits(model, ids, cache), ids)  # (B,)
             if stop_token is not None:
                 chosen = torch.where(finished, stop_token, chosen)
-                finished |= chosen == stop_token
+                finished = chosen == stop_token  # (B,)
             ids = torch.cat([ids, chosen.unsqueeze(1)], dim=1)  # (B, T + 1)
             if stop_token is not None and finished.all():
                 break
@@ -292,7 +292,7 @@ def stream(
             chosen = choose(next_token_logits(model, ids, cache), ids)  # (B,)
         if stop_token is not None:
             chosen = torch.where(finished, stop_token, chosen)
-            finished = finished | (chosen == stop_token)
+            finished = chosen == stop_token  # (B,)
         ids = torch.cat([ids, chosen.unsqueeze(1)], dim=1)
         yield chosen.clone()
         if stop_token is not None and finished.all():

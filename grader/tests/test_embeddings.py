@@ -125,6 +125,8 @@ def test_nearest_tokens_settles_ties_zeros_and_opposites():
     assert ids.tolist() == [1, 5, 2, 4, 3]
     assert similarities.tolist() == [1, 1, 0, 0, -1]
     assert torch.equal(weight, before)
+    many = torch.ones(500, 2)  # a sort that is not stable shows only in a long row
+    assert nearest_tokens(many, token=3, k=5)[0].tolist() == [0, 1, 2, 4, 5]
 
 
 @pytest.mark.parametrize(("token", "k"), [(-1, 1), (4, 1), (0, 0), (0, 4)])

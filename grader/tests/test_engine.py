@@ -231,7 +231,7 @@ def test_every_epoch_sees_side_by_side_windows_once(n_tokens, block_size):
     for epoch in range(5):
         starts = np.sort(order.starts(epoch * order.per_epoch, order.per_epoch))
         assert (np.diff(starts) == block_size).all()
-        assert 0 <= starts[0]
+        assert starts[0] >= 0
         assert starts[-1] + block_size + 1 <= n_tokens
         offsets.add(int(starts[0]))
     assert order.per_epoch >= max(1, n_tokens // block_size - 2)

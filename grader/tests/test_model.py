@@ -268,8 +268,11 @@ def test_dropout_is_for_training():
     model = tiny(dropout=0.2)
     ids = torch.randint(31, (1, 9))
     assert not torch.equal(model(ids)[0], model(ids)[0])
+    for place in (model.embed(ids), model.transformer.h[0](torch.ones(1, 9, 12)) - 1):
+        assert (place == 0).any()
     model.eval()
     assert torch.equal(model(ids)[0], model(ids)[0])
+    assert (model.embed(ids) != 0).all()
 
 
 def test_a_few_steps_learn_a_text_by_heart():

@@ -1,4 +1,4 @@
-# lesson 01, stub 24cf5dfa9138 (yours to fill in)
+# lesson 01, stub 103c7315e62f (yours to fill in)
 """Lesson 01: text becomes numbers. Byte-pair encoding, as in GPT-2.
 
 A model reads and writes integers, its *tokens*. The alphabet here is the 256 bytes of UTF-8, so
@@ -13,8 +13,9 @@ when it was born, in GPT-2's order:
     256 + r         the token made by merge number r
     last            <|endoftext|>, which stands between two texts (50256 in GPT-2)
 
-Before any merging text is cut into pieces by GPT-2's pattern (a word with the space before it, a
-number, punctuation, ...). Merges never reach across pieces, so no token holds two words.
+Before any merging `split_text` cuts a text into pieces by GPT-2's pattern: a word with the space
+before it, a number, punctuation, ... ("It's 12" is "It", "'s", " 12"). Merges never reach across
+pieces, so no token holds two words.
 
 What you write, in this order: `decode`, `encode` (with GPT-2's own merges it must equal tiktoken's
 `gpt2`), then `train_bpe`, which learns merges of your own. Try each as soon as it is written:
@@ -35,26 +36,18 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
-import regex
-
 from .engine.vocabulary import (
     BYTE_ORDER,
     END_OF_TEXT,
-    SPLIT_PATTERN,
     gpt2_merges,
     read_bpe_files,
+    split_text,
     write_bpe_files,
 )
 
-# Given: the pattern, and counting the pieces of a text.
+# Given: bytes, and counting the pieces of a text.
 
-_pieces = regex.compile(SPLIT_PATTERN)
 _byte_ids = {byte: i for i, byte in enumerate(BYTE_ORDER)}
-
-
-def split_text(text: str) -> list[str]:
-    """Cut `text` into pieces by GPT-2's pattern; joined together they are the text again."""
-    return _pieces.findall(text)
 
 
 def to_byte_ids(piece: str) -> list[int]:

@@ -59,11 +59,11 @@ def use_fast_parts(model: GPT) -> GPT:
     """
     for module in model.modules():
         if isinstance(module, CausalSelfAttention):
-            module.attend = fused_causal_attention
+            module.attend = fused_causal_attention  # type: ignore[assignment]
         elif isinstance(module, MLP):
             module.activation = partial(F.gelu, approximate="tanh")
         elif isinstance(module, LayerNorm):
-            module.forward = MethodType(fused_layer_norm, module)
+            module.forward = MethodType(fused_layer_norm, module)  # type: ignore[method-assign]
     model.loss = fused_loss
     return model
 

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import nn
 
+from ..model import GPT
 from .errors import CourseError
 from .files import read_json, recover, sha256_of_file, write_folder_atomically, write_json
 from .optimizers import Optimizers
@@ -38,14 +38,14 @@ class Progress:
         return min(finite, default=float("inf"))
 
 
-def save_weights(folder: Path, model: nn.Module, tokenizer: Any, progress: Progress) -> None:
+def save_weights(folder: Path, model: GPT, tokenizer: Any, progress: Progress) -> None:
     """Write a checkpoint to use: model, tokenizer, and a line on where it comes from."""
     with write_folder_atomically(folder) as fresh:
         _write_weights(fresh, model, tokenizer, progress)
 
 
 def save_state(
-    folder: Path, model: nn.Module, tokenizer: Any, optimizer: Optimizers, progress: Progress
+    folder: Path, model: GPT, tokenizer: Any, optimizer: Optimizers, progress: Progress
 ) -> None:
     """Write a checkpoint to go on from: the same, and the optimiser's state."""
     with write_folder_atomically(folder) as fresh:
@@ -53,14 +53,14 @@ def save_state(
         _write_weights(fresh, model, tokenizer, progress)
 
 
-def _write_weights(fresh: Path, model: nn.Module, tokenizer: Any, progress: Progress) -> None:
+def _write_weights(fresh: Path, model: GPT, tokenizer: Any, progress: Progress) -> None:
     save_model(model, fresh)
     tokenizer.save(fresh)
     hashes = {file.name: sha256_of_file(file) for file in sorted(fresh.glob("*.safetensors"))}
     write_json(fresh / "trainer.json", {"progress": asdict(progress), "sha256": hashes})
 
 
-def load_weights(folder: Path) -> nn.Module:
+def load_weights(folder: Path) -> GPT:
     """Load the model of a checkpoint. Raises CourseError where it is missing or damaged."""
     recover(folder)
     if not folder.is_dir():
@@ -80,7 +80,7 @@ def load_progress(folder: Path) -> Progress | None:
         raise CourseError(f"{folder}/trainer.json is damaged; delete {folder}") from None
 
 
-def load_state(folder: Path, model: nn.Module, optimizer: Optimizers) -> Progress | None:
+def load_state(folder: Path, model: GPT, optimizer: Optimizers) -> Progress | None:
     """Put model and optimiser into the state of a checkpoint; None where there is none yet."""
     progress = load_progress(folder)
     if progress is None:

@@ -58,7 +58,11 @@ def build_parser() -> argparse.ArgumentParser:
 
     def add(name: str, function: Any, text: str) -> argparse.ArgumentParser:
         command = commands.add_parser(
-            name, help=text, description=text, argument_default=argparse.SUPPRESS
+            name,
+            help=text,
+            description=f"{text[0].upper()}{text[1:]}.",
+            usage=f"{parser.prog} {name} [options]",
+            argument_default=argparse.SUPPRESS,
         )
         command.set_defaults(command=function)
         return command
@@ -116,32 +120,49 @@ def _data_options(command: argparse.ArgumentParser) -> None:
 
 def _training_options(command: argparse.ArgumentParser) -> None:
     length = command.add_argument_group("how long (default: the preset's steps)")
-    length.add_argument("--steps", type=int, metavar="N")
+    length.add_argument("--steps", type=int, metavar="N", help="optimiser steps")
     length.add_argument("--epochs", type=float, metavar="N", help="readings of the whole text")
     length.add_argument(
         "--minutes", type=float, metavar="N", help="turned into steps after a few timed ones"
     )
-    length.add_argument("--patience", type=int, metavar="N", help="evaluations without progress")
-    length.add_argument("--evaluate-every", type=int, metavar="N", help="steps")
+    length.add_argument(
+        "--patience",
+        type=int,
+        metavar="N",
+        help="stop early after N evaluations without progress (default: never)",
+    )
+    length.add_argument(
+        "--evaluate-every", type=int, metavar="STEPS", help="default: ten times a run"
+    )
     length.add_argument("--yes", action="store_true", help="start also what will take days")
     recipe = command.add_argument_group("the recipe (default: the preset's)")
     recipe.add_argument("--recipe", action="store_true", help="lesson 14's recipe()")
     recipe.add_argument("--batch-size", type=int, metavar="N", help="windows in a micro-batch")
     recipe.add_argument("--accumulation", type=int, metavar="N", help="micro-batches in a step")
     recipe.add_argument("--lr", dest="peak_lr", type=float, metavar="X", help="the highest rate")
-    recipe.add_argument("--final-lr", type=float, metavar="X")
-    recipe.add_argument("--warmup", type=int, metavar="STEPS")
-    recipe.add_argument("--weight-decay", type=float, metavar="X")
+    recipe.add_argument("--final-lr", type=float, metavar="X", help="of the last step")
+    recipe.add_argument("--warmup", type=int, metavar="STEPS", help="from 0 to the highest rate")
+    recipe.add_argument(
+        "--weight-decay", type=float, metavar="X", help="of matrices, not of vectors"
+    )
     recipe.add_argument("--max-norm", type=float, metavar="X", help="clip gradients to this length")
-    recipe.add_argument("--beta1", type=float, metavar="X")
-    recipe.add_argument("--beta2", type=float, metavar="X")
-    recipe.add_argument("--optimizer", metavar="adamw|muon")
-    recipe.add_argument("--dropout", type=float, metavar="X")
+    recipe.add_argument("--beta1", type=float, metavar="X", help="AdamW's memory of gradients")
+    recipe.add_argument("--beta2", type=float, metavar="X", help="and of their squares")
+    recipe.add_argument("--optimizer", metavar="adamw|muon", help="muon: for the hidden matrices")
+    recipe.add_argument("--dropout", type=float, metavar="X", help="share of numbers left out")
     shape = command.add_argument_group("the shape (default: the preset's)")
-    for name in ("n-layer", "n-head", "n-embd", "n-inner", "block-size"):
-        shape.add_argument(f"--{name}", type=int, metavar="N")
+    for name, text in (
+        ("n-layer", "blocks"),
+        ("n-head", "attention heads in each"),
+        ("n-embd", "width of the stream"),
+        ("n-inner", "inner width of the MLP (4 times n-embd)"),
+        ("block-size", "context, in tokens"),
+    ):
+        shape.add_argument(f"--{name}", type=int, metavar="N", help=text)
     speed = command.add_argument_group("speed and logs")
-    speed.add_argument("--compile", choices=("auto", "yes", "no"), help="torch.compile")
+    speed.add_argument(
+        "--compile", metavar="auto|yes|no", help="torch.compile (auto: where it pays, on CUDA)"
+    )
     speed.add_argument("--log", metavar="TRACKER", help="also to tensorboard, wandb or trackio")
 
 

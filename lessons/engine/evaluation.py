@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import nn
 
+from ..model import GPT
 from ..perplexity import bits_per_byte
 from .devices import PRECISIONS
 from .errors import CourseError
@@ -49,7 +49,7 @@ class Scores:
 
 @torch.inference_mode()
 def score_text(
-    model: nn.Module,
+    model: GPT,
     tokens: np.ndarray,
     block_size: int,
     stride: int | None = None,
@@ -65,8 +65,7 @@ def score_text(
     if len(tokens) < 2:
         raise CourseError("the text to evaluate on has fewer than two tokens")
     device = next(model.parameters()).device
-    vocab_size = model.config.vocab_size  # type: ignore[union-attr]
-    rows = max(1, LOGITS_AT_ONCE // (block_size * vocab_size))  # type: ignore[operator]
+    rows = max(1, LOGITS_AT_ONCE // (block_size * model.config.vocab_size))
     dtype = PRECISIONS[precision]
     half = torch.autocast(device.type, dtype) if dtype else nullcontext()
     modes = [(module, module.training) for module in model.modules()]

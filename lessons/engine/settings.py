@@ -93,6 +93,8 @@ def check(settings: Settings) -> None:
         raise CourseError("--n-embd must be at least --n-head: every head needs a width")
     if not 0 <= settings.model["dropout"] < 1:
         raise CourseError(f"--dropout must be in [0, 1), not {settings.model['dropout']}")
+    if settings.compile not in ("auto", "yes", "no"):
+        raise CourseError(f"--compile takes auto, yes or no, not {settings.compile!r}")
     if settings.optimizer not in OPTIMIZERS:
         raise CourseError(
             f"no optimiser {settings.optimizer!r}; --optimizer takes {', '.join(OPTIMIZERS)}"

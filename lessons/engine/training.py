@@ -326,8 +326,10 @@ class Stopwatch:
 def is_trained(run: RunFolder) -> bool:
     """Whether training has come to its end in this folder."""
     steps = run.decided("steps") if run.config_file.exists() else None
-    progress = load_progress(run.last) if steps else None
-    return progress is not None and (progress.step >= steps or progress.stopped_early)
+    progress = load_progress(run.last)
+    if steps is None or progress is None:
+        return False
+    return progress.step >= steps or progress.stopped_early
 
 
 @contextmanager
@@ -346,7 +348,7 @@ def finish_step_on_signal(world: World) -> Iterator[list[int]]:
         caught.append(signum)
         signal.signal(signum, before[signum])
 
-    before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+    before: dict[int, Any] = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
     try:
         for signum in before:
             signal.signal(signum, note)

@@ -16,6 +16,7 @@ from .words import (
     TRIFLES,
     WEATHERS,
     coloured,
+    with_article,
 )
 
 
@@ -154,6 +155,7 @@ def little_lost_one(dice: Dice) -> str:
     name, his = hero.name, hero.his
     start = opening(dice, hero)
     young, mother, sound = pick(BABIES)
+    a_mother = with_article(mother)
     here, there = dice.some(2, OPEN_PLACES)
     spot = pick(here.spots)
     weather = pick(WEATHERS)
@@ -195,15 +197,15 @@ def little_lost_one(dice: Dice) -> str:
             f'"Let\'s ask if anyone has seen its mother," said {friend.name}.',
         ),
         say(
-            f"First they asked {asked_1}, but {asked_1} had not seen a {mother} that day.",
-            f'They asked {asked_1}. "I am sorry," said {asked_1}. "I have not seen a {mother}."',
-            f'"Have you seen a {mother}?" they asked {asked_1}. But {asked_1} had not.',
+            f"First they asked {asked_1}, but {asked_1} had not seen {a_mother} that day.",
+            f'They asked {asked_1}. "I am sorry," said {asked_1}. "I have not seen {a_mother}."',
+            f'"Have you seen {a_mother}?" they asked {asked_1}. But {asked_1} had not.',
         ),
         say(
-            f'Then they met {asked_2}. "I heard a {mother} calling {there.at}," said {asked_2}.',
+            f'Then they met {asked_2}. "I heard {a_mother} calling {there.at}," said {asked_2}.',
             f'Then they asked {asked_2}. "Yes," said {asked_2}. '
-            f'"There is a {mother} {there.at}, and it looks very worried."',
-            f'Then {asked_2} came by. "I saw a {mother} {there.at}," said {asked_2}.',
+            f'"There is {a_mother} {there.at}, and it looks very worried."',
+            f'Then {asked_2} came by. "I saw {a_mother} {there.at}," said {asked_2}.',
         ),
         PARAGRAPH,
         say(
@@ -215,7 +217,7 @@ def little_lost_one(dice: Dice) -> str:
         say("At first, they saw nobody.", "It was very quiet there.", "They waited.", ""),
         say(
             f'Then the {young} gave a loud "{sound}", and a big {mother} came running.',
-            f"Then {friend.name} pointed. There was a {mother}, looking left and right.",
+            f"Then {friend.name} pointed. There was {a_mother}, looking left and right.",
             f'Then someone answered the "{sound}" of the {young}. It was a big {mother}!',
         ),
         say(

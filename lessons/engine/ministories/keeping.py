@@ -1,7 +1,7 @@
 """Plots about what is kept: a promise, and the secret of a birthday."""
 
 from .people import GROWN_UPS
-from .scene import PARAGRAPH, Dice, ending, friends, opening, pronoun, tell
+from .scene import PARAGRAPH, Dice, ending, friends, opening, tell
 from .situations import CHORES, EXCUSES
 from .words import CAKES, COLOURS, NUMBERS, OPEN_PLACES, PRESENTS, WEATHERS, with_article
 

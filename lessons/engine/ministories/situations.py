@@ -9,7 +9,6 @@ class Breakage(NamedTuple):
     item: str
     accident: str
     tool: str
-    fix: str
     fixed: str
     mark: str  # what one can still see afterwards
 
@@ -52,28 +51,18 @@ class Landmark(NamedTuple):
 
 
 BREAKAGES = tuple(
-    Breakage(item, accident, tool, f"{fix} {what}", f"{fixed} {what}", mark)
-    for item, accident, tool, fix, fixed, what, mark in rows("""
-        kite         | the tail came off    | a piece of string   | tie   | tied \
-            | the tail back on   | a little knot
-        toy boat     | the sail tore        | a needle and thread | sew   | sewed \
-            | the sail together  | a row of stitches
-        teddy bear   | one arm came off     | a needle and thread | sew   | sewed \
-            | the arm back on    | a row of stitches
-        toy train    | one wheel fell off   | a pot of glue       | glue  | glued \
-            | the wheel back on  | a thin line of glue
-        wooden horse | one leg broke off    | a pot of glue       | glue  | glued \
-            | the leg back on    | a thin line of glue
-        picture book | a page came out      | a roll of tape      | tape  | taped \
-            | the page back in   | a strip of tape
-        basket       | the handle came off  | a piece of string   | tie   | tied \
-            | the handle back on | a little knot
-        toy castle   | the tower fell off   | a pot of glue       | glue  | glued \
-            | the tower back on  | a thin line of glue
-        puppet       | one string snapped   | a ball of string    | tie   | tied \
-            | a new string on    | a little knot
-        bag          | the pocket came off  | a needle and thread | sew   | sewed \
-            | the pocket back on | a row of stitches
+    Breakage(item, accident, f"a {tool}", f"{fixed} {what}", f"a {mark}")
+    for item, accident, tool, fixed, what, mark in rows("""
+        kite | the tail came off | piece of string | tied | the tail back on | little knot
+        toy boat | the sail tore | needle and thread | sewed | the sail together | row of stitches
+        teddy bear | an arm came off | needle and thread | sewed | the arm back on | row of stitches
+        toy train | a wheel fell off | pot of glue | glued | the wheel back on | thin line of glue
+        wooden horse | a leg broke off | pot of glue | glued | the leg back on | thin line of glue
+        picture book | a page came out | roll of tape | taped | the page back in | strip of tape
+        basket | the handle came off | piece of string | tied | the handle back on | little knot
+        toy castle | the tower fell off | pot of glue | glued | the tower back on | thin line of glue
+        puppet | a string snapped | ball of string | tied | a new string on | little knot
+        bag | the pocket came off | needle and thread | sewed | the pocket back on | row of stitches
     """)
 )
 FEARS = tuple(

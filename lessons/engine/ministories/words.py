@@ -75,7 +75,19 @@ def place(row: list[str]) -> Place:
 
 COLOURS = tuple(
     Colour(name, with_article(name))
-    for name in "red blue green yellow orange purple pink brown white grey silver".split()
+    for name in [
+        "red",
+        "blue",
+        "green",
+        "yellow",
+        "orange",
+        "purple",
+        "pink",
+        "brown",
+        "white",
+        "grey",
+        "silver",
+    ]
 )
 FLOWER_COLOURS = tuple(
     colour for colour in COLOURS if colour.name not in ("brown", "grey", "silver", "green")
@@ -138,7 +150,7 @@ FRUITS = tuple(
 FOODS = tuple(
     Food(one, with_article(one), f"{one}s")
     for one in (
-        *("apple", "pear", "plum", "orange", "banana", "muffin", "pancake", "biscuit"),
+        *("apple", "pear", "plum", "waffle", "banana", "muffin", "pancake", "biscuit"),
         *("honey bun", "cherry tart", "cheese roll", "egg roll", "nut cake", "carrot cake"),
     )
 )
