@@ -1,7 +1,8 @@
 """Lesson 14: the capstone. A model of your own that tells stories.
 
-    python -m solutions.tinystories run                # the whole way, on stories made here
-    python -m solutions.tinystories --help             # everything else
+    python -m lessons.tinystories run          # with your own library: the whole way
+    python -m solutions.tinystories run        # with the reference library
+    python -m solutions.tinystories --help     # everything else
 
 Everything written in the lessons before is used here: `engine/` trains it, keeps it safe and
 measures it. What is left to write are the decisions of whoever trains a model: how much fits into

@@ -31,7 +31,7 @@ from solutions.engine.ministories import (
 )
 
 ROOT = Path(__file__).resolve().parents[2]
-FIRST_THOUSAND = "0"
+FIRST_THOUSAND = "58fbaee1359e2ae5188b1c15727d0fc3db8ac4703759fa3b5c8934b8191681fe"
 
 COLOURS = "|".join(colour.name for colour in words.COLOURS)
 PEOPLE = {
@@ -39,7 +39,8 @@ PEOPLE = {
     for person in (*people.CHILDREN, *people.LITTLE_ANIMALS, *people.GROWN_UPS)
 }
 SPEECH = re.compile(r'"[^"]*"')
-SAYS = r"(?:said|asked|cried|called|shouted|thought) |(?:s?he|they) (?:said|asked|called|cried|thought)"
+SPOKEN = r'"(?:(?:[A-Z]|and |but ).*[.,!?]|[a-z]+)"'  # the last for a soft "peep"
+SAYS = r"(?:(?:s?he|they) )?(?:said|asked|cried|called|shouted|thought)\b"
 
 
 @pytest.fixture(scope="module")
@@ -133,9 +134,7 @@ def test_sentences(sample: list[str]) -> None:
             assert re.match(r'"?[A-Z]', paragraph), paragraph
             assert re.search(r'[.!?]"?$', paragraph), paragraph
             for speech in SPEECH.findall(paragraph):
-                assert re.fullmatch(r'"(?:(?:[A-Z]|and |but ).*[.,!?]|[a-z]+)"', speech), (
-                    speech
-                )  # "peep"
+                assert re.fullmatch(SPOKEN, speech), speech
             for mark, after in re.findall(r'([.!?]"?) (\S+ \w+)', paragraph):
                 says = mark.endswith('"') and re.match(SAYS, after)
                 assert says or re.match(r'"?[A-Z]', after), (mark, after, paragraph)
@@ -229,20 +228,15 @@ def test_half_of_the_lunch() -> None:
 
 def test_the_way_back_is_the_way_there() -> None:
     """The landmarks come again in the opposite order, up the hill becomes down the hill."""
+    turned = {landmark.there: landmark.back for landmark in helping.LANDMARKS}
     for text in told("journey"):
         there = find(r" went ([^.]*?), ([^.]*?) and ([^.]*?)\.", text)
-        back = [helping_back(step) for step in reversed(there)]
+        back = [turned.get(step, step) for step in reversed(there)]
         _, _, after = text.partition("way back")
         positions = [after.find(step) for step in back]
         assert min(positions) >= 0 and positions == sorted(positions), text
-        _, kind = find(r"It was (an?) (\w+) that", text)
+        (kind,) = find(r"It was an? (\w+) that", text)
         assert f"It was the {kind}!" in after
-
-
-def helping_back(step: str) -> str:
-    """The same landmark from the other side."""
-    way, _, landmark = step.partition(" ")
-    return f"{ {'up': 'down', 'down': 'up'}.get(way, way) } {landmark}"
 
 
 def test_birthday_wish_age_and_ribbons() -> None:

@@ -10,22 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from grader.syllabus import read_syllabus
 from grader.tests.conftest import ROOT
-
-LESSON_OF = {  # where each module lives in the learner's tree
-    "bigram": "00",
-    "tokenizer": "01",
-    "embeddings": "02",
-    "attention": "03",
-    "blocks": "04",
-    "model": "05",
-    "data": "06",
-    "trainer": "07",
-    "samplers": "08",
-    "generation": "09",
-    "perplexity": "10",
-    "tinystories": "14",
-}
 
 
 def python(code: str, cwd: Path, **environment: str) -> str:
@@ -47,9 +33,8 @@ def learners_tree(tmp_path_factory) -> Path:
     shutil.copytree(
         ROOT / "lessons", root / "lessons", ignore=shutil.ignore_patterns("__pycache__")
     )
-    for module, number in LESSON_OF.items():
-        (root / "lessons" / number).mkdir(exist_ok=True)
-        shutil.copy(ROOT / "solutions" / f"{module}.py", root / "lessons" / number)
+    for lesson in read_syllabus():
+        shutil.copy(ROOT / "solutions" / f"{lesson.module}.py", root / "lessons" / lesson.number)
     return root
 
 

@@ -1,4 +1,4 @@
-# lesson 06, stub b7bdde25573f (yours to fill in)
+# lesson 06, stub 2094c46b7188 (yours to fill in)
 """Lesson 06: from documents to batches.
 
 A model is trained on one long row of token ids, cut into windows. On the way there four things can
@@ -116,7 +116,8 @@ def windows(
     1. A window with its targets takes block_size + 1 tokens. (Which starts are allowed, then?)
     2. All windows at once: `starts[:, None] + np.arange(block_size + 1)` are the places of all
        tokens wanted, and numpy takes an array of places as an index.
-    3. Widen to int64. Inputs are all but the last column, targets all but the first.
+    3. Inputs are all but the last column, targets all but the first. `astype(np.int64)` widens them,
+       and makes copies: neither shares memory with the other or with the text.
     """
     raise NotImplementedError("lesson 06: windows")
 

@@ -20,6 +20,7 @@ from .scene import Dice
 from .sharing import new_friend, sharing_a_toy, sharing_lunch
 from .trying import being_afraid, learning, waiting
 
+LONGEST = 250  # words; what comes out longer is told again
 PLOTS = (
     lost_and_found,
     little_lost_one,
@@ -38,9 +39,6 @@ PLOTS = (
     learning,
     waiting,
 )
-
-
-LONGEST = 250  # words; what comes out longer is told again
 
 
 def story(seed: int, index: int) -> str:

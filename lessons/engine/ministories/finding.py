@@ -216,7 +216,7 @@ def little_lost_one(dice: Dice) -> str:
         ),
         say("At first, they saw nobody.", "It was very quiet there.", "They waited.", ""),
         say(
-            f'Then the {young} gave a loud "{sound}", and a big {mother} came running.',
+            f'Then the {young} gave a loud "{sound}", and a big {mother} came hurrying.',
             f"Then {friend.name} pointed. There was {a_mother}, looking left and right.",
             f'Then someone answered the "{sound}" of the {young}. It was a big {mother}!',
         ),

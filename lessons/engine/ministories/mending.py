@@ -303,7 +303,7 @@ def quarrel(dice: Dice) -> str:
         say(
             "They looked at each other and began to laugh.",
             'Then they both laughed. "Why not both?"',
-            f'"I know what to do!" said {friend.name}.',
+            f'"I know what to do!" said {name}.',
         ),
         say(
             f"So they made {mine.a} {part} with {yours.name} {pattern}.",

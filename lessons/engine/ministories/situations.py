@@ -60,7 +60,7 @@ BREAKAGES = tuple(
         wooden horse | a leg broke off | pot of glue | glued | the leg back on | thin line of glue
         picture book | a page came out | roll of tape | taped | the page back in | strip of tape
         basket | the handle came off | piece of string | tied | the handle back on | little knot
-        toy castle | the tower fell off | pot of glue | glued | the tower back on | thin line of glue
+        toy castle | the roof fell off | pot of glue | glued | the roof back on | thin line of glue
         puppet | a string snapped | ball of string | tied | a new string on | little knot
         bag | the pocket came off | needle and thread | sewed | the pocket back on | row of stitches
     """)
