@@ -20,6 +20,7 @@ verify: $(READY) lint types
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python -m grader stubs --check
 
 format: $(READY)
 	$(BIN)/ruff check --fix .

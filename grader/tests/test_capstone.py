@@ -423,7 +423,7 @@ def test_every_preset_resolves_and_is_listed(place):
 def test_heads_that_do_not_divide_are_saved_in_our_own_layout(place):
     out = place / "seven"
     shape = ("--n-layer", "1", "--n-head", "7", "--n-embd", "24", "--block-size", "32")
-    data = ("--stories", "200", "--tokenizer", "sentencepiece:300", "--steps", "5")
+    data = ("--stories", "200", "--tokenizer", "sentencepiece:400", "--steps", "5")
     command = ("run", "--out", out, *shape, *data, "--device", "cpu", "--quiet")
     succeeds(*command, cwd=place)
     assert "Once" in succeeds("generate", "--out", out, "--tokens", "5", cwd=place)
@@ -546,10 +546,25 @@ def test_damaged_files_get_a_sentence(copy_of_finished, place, damage):
     weights_file.write_bytes(whole[:-100] if damage == "cut" else whole[:-4] + b"oops")
     refuses("generate", "--out", copy_of_finished, cwd=place, says="damaged")
     weights_file.write_bytes(whole)
-    tokens = copy_of_finished / "data/train.bin"
-    (copy_of_finished / "checkpoints/last/trainer.json").unlink()
+    tokens = copy_of_finished / "data/val.bin"
+    (copy_of_finished / "metrics.json").unlink()
     content = tokens.read_bytes()
     tokens.write_bytes(content[:-100] if damage == "cut" else content[:-4] + b"oops")
+    refuses("evaluate", "--out", copy_of_finished, cwd=place, says="val.bin")
+
+
+def test_a_cut_training_file_is_made_again(copy_of_finished, place):
+    tokens = copy_of_finished / "data/train.bin"
+    content = tokens.read_bytes()
+    tokens.write_bytes(content[:-100])
+    succeeds("prepare", "--out", copy_of_finished, cwd=place)
+    assert tokens.read_bytes() == content
+
+
+def test_a_changed_training_file_is_not_trained_on(copy_of_finished, place):
+    (copy_of_finished / "checkpoints/last/trainer.json").unlink()
+    tokens = copy_of_finished / "data/train.bin"
+    tokens.write_bytes(tokens.read_bytes()[:-4] + b"oops")
     refuses("train", "--out", copy_of_finished, cwd=place, says="train.bin")
 
 

@@ -131,5 +131,5 @@ def test_nearest_tokens_settles_ties_zeros_and_opposites():
 
 @pytest.mark.parametrize(("token", "k"), [(-1, 1), (4, 1), (0, 0), (0, 4)])
 def test_nearest_tokens_refuses_what_is_not_there(token, k):
-    with pytest.raises(ValueError, match="token|k must"):
+    with pytest.raises(ValueError, match=r"token|k must"):
         nearest_tokens(torch.randn(4, 3), token, k)

@@ -31,7 +31,7 @@ from solutions.engine.ministories import (
 )
 
 ROOT = Path(__file__).resolve().parents[2]
-FIRST_THOUSAND = "58fbaee1359e2ae5188b1c15727d0fc3db8ac4703759fa3b5c8934b8191681fe"
+FIRST_THOUSAND = "fa927284127414ba432308ed9f81741d7b2cd3149ddcc345c79c07b4b57a3e93"
 
 COLOURS = "|".join(colour.name for colour in words.COLOURS)
 PEOPLE = {

@@ -103,7 +103,7 @@ def evaluate_run(
         known = read_json(run.metrics)
         if known["checkpoint_step"] == step and known["stride"] == (stride or block_size):
             return known
-    _, val_tokens, meta = load_prepared(run.data)
+    _, val_tokens, meta = load_prepared(run.data, verify=True)
     if not quiet:
         print(f"evaluating on {len(val_tokens):,} held-out tokens", flush=True)
     scores = score_text(teller.model, val_tokens, block_size, stride, precision)

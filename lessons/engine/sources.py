@@ -155,9 +155,10 @@ def _has_marker(path: Path) -> bool:
     tail = b""
     with open(path, "rb") as file:
         while block := file.read(_BLOCK):
-            if marker in tail + block:
+            block = tail + block
+            if marker in block:
                 return True
-            tail = block[-len(marker) :]
+            tail = block[1 - len(marker) :]
     return False
 
 

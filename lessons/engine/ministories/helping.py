@@ -244,7 +244,7 @@ def journey(dice: Dice) -> str:
         ),
         way_from_met,
         say(
-            f"So {name} came {start.home} with the {basket.name} basket.",
+            f"So {name} came {start.home}, carrying the {basket.name} basket.",
             f"And so {name} came {start.home} before bedtime.",
             f"Soon {name} was safe and sound and waved to the {kind}.",
         ),

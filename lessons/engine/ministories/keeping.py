@@ -64,7 +64,7 @@ def promise(dice: Dice) -> str:
             f'Then {name} remembered. "Wait, I have to {chore.do}. I gave my word."',
         ),
         say(
-            f'"You can do that tomorrow," said {friend.name}. "{elder.name} will never know."',
+            f'"You can do that tomorrow," said {friend.name}. "Your {elder.kind} will never know."',
             f'"Nobody will see it if you don\'t," said {friend.name}.',
             f'"Just for one day, it does not matter," said {friend.name}.',
         ),
@@ -211,7 +211,7 @@ def birthday(dice: Dice) -> str:
             f'"I did not really have to {excuse}," said {friend.name}. '
             f'"I was hanging up the ribbons!"',
             f'"I am sorry that I said I had to {excuse}," said {friend.name}. '
-            f'"I was helping {elder.name} with the cake!"',
+            f'"I was helping your {elder.kind} with the cake!"',
             f'"You did not have to {excuse} at all!" {name} said to {friend.name}, laughing.',
         ),
         say(

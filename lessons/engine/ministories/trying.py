@@ -266,7 +266,7 @@ def waiting(dice: Dice) -> str:
         say(
             f'"Don\'t do that!" said {friend.name}. "It is growing where you can\'t see it."',
             f'"Wait a little," said {friend.name}. "A seed needs time."',
-            f'"What did {elder.name} say?" asked {friend.name}. "You have to wait."',
+            f'"What did your {elder.kind} say?" asked {friend.name}. "You have to wait."',
         ),
         PARAGRAPH,
         say(
