@@ -70,9 +70,9 @@ def recipe() -> dict[str, Any]:
     """
     # <solution>
     return {
-        "peak_lr": 4e-3,
+        "peak_lr": 5e-3,
         "final_lr": 0.0,
-        "warmup": 50,
+        "warmup": 75,
         "weight_decay": 0.1,
         "batch_size": 8,
         "dropout": 0.0,

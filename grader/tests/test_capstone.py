@@ -12,6 +12,7 @@ import time
 from contextlib import redirect_stderr, redirect_stdout
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -155,8 +156,7 @@ def test_the_report_is_one_page_that_fetches_nothing(finished):
 
 def test_running_again_does_nothing_again(finished, place):
     before = {f: f.stat().st_mtime_ns for f in finished.rglob("*") if f.name != "report.html"}
-    text = succeeds("run", "--out", finished, "--stories", "400", "--steps", "60", *TINY, cwd=place)
-    assert "finished already" in text or "--quiet" in TINY
+    succeeds("run", "--out", finished, "--stories", "400", "--steps", "60", *TINY, cwd=place)
     assert {f: f.stat().st_mtime_ns for f in before} == before
 
 
@@ -286,6 +286,28 @@ def test_early_stop(place):
     assert last < 4000
     best = json.loads((out / "checkpoints/best/trainer.json").read_text())["progress"]
     assert best["step"] == last - 40  # patience 2: two evaluations behind the best
+
+
+def test_a_tracker_gets_the_same_numbers(place, monkeypatch):
+    rows = []
+    fake = SimpleNamespace(
+        init=lambda **about: rows.append(about),
+        log=lambda values, step: rows.append(values | {"step": step}),
+        finish=lambda: rows.append({}),
+    )
+    monkeypatch.setitem(sys.modules, "trackio", fake)
+    out = place / "tracked"
+    command = ("train", "--out", out, "--stories", "200", "--steps", "20", "--log", "trackio")
+    result = program_here(*command, *TINY, cwd=place)
+    assert result.returncode == 0, result.stderr
+    assert rows[0]["name"] == "tracked"
+    logged = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    assert rows[1:-1] == [row for row in logged if "train_loss" in row]
+
+
+def test_a_tracker_that_is_not_installed_is_a_sentence(place, monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    refuses("train", "--out", place / "w", "--log", "wandb", cwd=place, says="pip install wandb")
 
 
 # Several processes
