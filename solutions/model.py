@@ -81,36 +81,6 @@ class CacheLike(Protocol):
 # Yours, from here on. What stands in __init__ is given.
 
 
-def convert_gpt2_weights(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return the weights of a GPT-2 file under the names, and the way round, that `GPT` expects.
-
-    state: name -> tensor, as the files of the GPT-2 family hold them. Stays as it is.
-    Returns a new dictionary that `GPT.load_state_dict` takes.
-
-    1. Some files hold the model without its head; their names lack "transformer." in front. Add it
-       to every name that does not begin with it, but not to `lm_head.weight`.
-    2. Leave out `...attn.bias` and `...attn.masked_bias`: old files keep the causal mask under
-       these names. (Not `...attn.c_attn.bias`: that one is a real bias.)
-    3. A weight whose name ends with one of TURNED_WEIGHTS is the transpose of what `nn.Linear`
-       wants. (`contiguous` puts it in order in memory too.)
-    4. Where there is no `lm_head.weight`, the head is tied: it is `transformer.wte.weight`.
-    """
-    # <solution>
-    converted = {}
-    for name, tensor in state.items():
-        if name.endswith((".attn.bias", ".attn.masked_bias")):
-            continue
-        if not name.startswith(("transformer.", "lm_head.")):
-            name = f"transformer.{name}"
-        if name.endswith(TURNED_WEIGHTS):
-            tensor = tensor.t().contiguous()  # (in, out) -> (out, in)
-        converted[name] = tensor
-    if "lm_head.weight" not in converted and "transformer.wte.weight" in converted:
-        converted["lm_head.weight"] = converted["transformer.wte.weight"]
-    return converted
-    # </solution>
-
-
 def next_token_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """Return the mean cross-entropy, in nats, over the targets that are to be scored.
 
@@ -142,6 +112,7 @@ class GPT(nn.Module):
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
         self.config = config
+        token_table = TokenEmbedding(config.vocab_size, config.n_embd)
         shape = (config.n_embd, config.n_head, config.n_inner)
         blocks = [
             Block(*shape, config.dropout, config.layer_norm_epsilon) for _ in range(config.n_layer)
@@ -149,7 +120,7 @@ class GPT(nn.Module):
         # Any: type checkers cannot see what a ModuleDict holds
         self.transformer: Any = nn.ModuleDict(
             {
-                "wte": TokenEmbedding(config.vocab_size, config.n_embd),
+                "wte": token_table,
                 "wpe": TokenEmbedding(config.block_size, config.n_embd),
                 "drop": nn.Dropout(config.dropout),
                 "h": nn.ModuleList(blocks),
@@ -158,9 +129,35 @@ class GPT(nn.Module):
         )
         self.lm_head = nn.Linear(config.n_embd, config.vocab_size, bias=False)
         if config.tie_weights:
-            self.lm_head.weight = self.transformer.wte.weight
+            self.lm_head.weight = token_table.weight
         self.loss = next_token_loss
         self.initialise_weights()
+
+    def initialise_weights(self) -> None:
+        """Give every parameter its first value, as GPT-2 does.
+
+        Weights of linear layers and tables are normal with standard deviation 0.02, biases are 0.
+        What a layer adds to the stream (the two `c_proj` of each block) begins smaller, by
+        1 / sqrt(2 n_layer): there are 2 n_layer such sums, and without this the stream would grow
+        with the depth. Source: Radford et al. (2019), section 2.3. `__init__` ends with this call,
+        so there is no model before it is written.
+
+        1. `self.named_parameters()` gives every parameter once, with its name. LayerNorms have the
+           right values already (1 and 0): leave out the names with "ln_" in them.
+        2. For each other one, its name tells whether it is a bias, a `c_proj.weight` or any other
+           weight. `nn.init.zeros_` and `nn.init.normal_(parameter, std=...)` fill it.
+        """
+        # <solution>
+        residual_std = 0.02 / math.sqrt(2 * self.config.n_layer)
+        for name, parameter in self.named_parameters():
+            if "ln_" in name:
+                continue
+            if name.endswith(".bias"):
+                nn.init.zeros_(parameter)
+            else:
+                std = residual_std if name.endswith("c_proj.weight") else 0.02
+                nn.init.normal_(parameter, std=std)
+        # </solution>
 
     def check_ids(self, ids: torch.Tensor, start: int) -> None:
         """Given: raise ValueError for ids that the model has no vector for.
@@ -208,9 +205,9 @@ class GPT(nn.Module):
         ids: (B, T), int64. targets: (B, T), int64, the token that follows each place, IGNORE (-1)
         where it does not matter; or None. cache: keeps what was computed for the tokens so far;
         then ids holds only the new ones. last_only: only the last place is of interest, as it is
-        when writing (the head is a large part of the work: V is 50,257). Returns logits (B, T, V),
-        or (B, 1, V) with last_only, and the loss (a scalar), or None without targets. Raises
-        ValueError as `embed` does.
+        when writing (the head is a large part of the work: V is 50,257).
+        Returns logits (B, T, V), or (B, 1, V) with last_only, and the loss (a scalar), or None
+        without targets. Raises ValueError as `embed` does.
 
         1. Embed. With a cache, the first place is `cache.length`.
         2. Through the blocks, one after the other; block number i gets `cache[i]`.
@@ -227,31 +224,6 @@ class GPT(nn.Module):
         logits = self.lm_head(x)  # (B, T, V)
         loss = None if targets is None else self.loss(logits, targets)
         return logits, loss
-        # </solution>
-
-    def initialise_weights(self) -> None:
-        """Give every parameter its first value, as GPT-2 does.
-
-        Weights of linear layers and tables are normal with standard deviation 0.02, biases are 0.
-        What a layer adds to the stream (the two `c_proj` of each block) begins smaller, by
-        1 / sqrt(2 n_layer): there are 2 n_layer such sums, and without this the stream would grow
-        with the depth. Source: Radford et al. (2019), section 2.3.
-
-        1. `self.named_parameters()` gives every parameter once, with its name. LayerNorms have the
-           right values already (1 and 0): leave out the names with "ln_" in them.
-        2. For each other one, its name tells whether it is a bias, a `c_proj.weight` or any other
-           weight. `nn.init.zeros_` and `nn.init.normal_(parameter, std=...)` fill it.
-        """
-        # <solution>
-        residual_std = 0.02 / math.sqrt(2 * self.config.n_layer)
-        for name, parameter in self.named_parameters():
-            if "ln_" in name:
-                continue
-            if name.endswith(".bias"):
-                nn.init.zeros_(parameter)
-            else:
-                std = residual_std if name.endswith("c_proj.weight") else 0.02
-                nn.init.normal_(parameter, std=std)
         # </solution>
 
     def num_parameters(self) -> int:
@@ -306,8 +278,8 @@ class GPT(nn.Module):
         """Return what the model would say if it had to stop behind each block.
 
         ids: (B, T), int64. Returns n_layer + 1 tensors of logits (B, T, V), one per hidden state;
-        the last is what `forward` returns. Source: nostalgebraist, "interpreting GPT: the logit
-        lens" (2020).
+        the last is what `forward` returns.
+        Source: nostalgebraist, "interpreting GPT: the logit lens" (2020).
 
         1. The last norm and the head were made for the last hidden state. Use them on all.
         """
@@ -317,3 +289,36 @@ class GPT(nn.Module):
             for state in self.hidden_states(ids)
         ]
         # </solution>
+
+
+# Yours again: the last step, after which GPT-2's weights fit.
+
+
+def convert_gpt2_weights(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return the weights of a GPT-2 file under the names, and the way round, that `GPT` expects.
+
+    state: name -> tensor, as the files of the GPT-2 family hold them. Stays as it is.
+    Returns a new dictionary that `GPT.load_state_dict` takes.
+
+    1. Some files hold the model without its head; their names lack "transformer." in front. Add it
+       to every name that does not begin with it, but not to `lm_head.weight`.
+    2. Leave out `...attn.bias` and `...attn.masked_bias`: old files keep the causal mask under
+       these names. (Not `...attn.c_attn.bias`: that one is a real bias.)
+    3. A weight whose name ends with one of TURNED_WEIGHTS is the transpose of what `nn.Linear`
+       wants. (`contiguous` puts it in order in memory too.)
+    4. Where there is no `lm_head.weight`, the head is tied: it is `transformer.wte.weight`.
+    """
+    # <solution>
+    converted = {}
+    for name, tensor in state.items():
+        if name.endswith((".attn.bias", ".attn.masked_bias")):
+            continue
+        if not name.startswith(("transformer.", "lm_head.")):
+            name = f"transformer.{name}"
+        if name.endswith(TURNED_WEIGHTS):
+            tensor = tensor.t().contiguous()  # (in, out) -> (out, in)
+        converted[name] = tensor
+    if "lm_head.weight" not in converted and "transformer.wte.weight" in converted:
+        converted["lm_head.weight"] = converted["transformer.wte.weight"]
+    return converted
+    # </solution>

@@ -1,6 +1,7 @@
 """What all tests share: real text where it is at hand, and no network."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -22,3 +23,27 @@ def real_text():
         return path
 
     return find
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    """An empty folder that a module's tests share."""
+    return tmp_path_factory.mktemp("place")
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory) -> Path:
+    """One finished run that the reading tests share."""
+    from grader.tests.program import FINISHED, succeeds
+
+    out = tmp_path_factory.mktemp("finished") / "run"
+    text = succeeds("run", "--out", out, *FINISHED, cwd=out.parent)
+    assert "parameters" in text
+    assert str(out / "report.html") in text
+    return out
+
+
+@pytest.fixture
+def copy_of_finished(finished, tmp_path) -> Path:
+    """The same run, to be damaged."""
+    return Path(shutil.copytree(finished, tmp_path / "copy"))

@@ -322,7 +322,7 @@ def checksum(state: dict[str, torch.Tensor]) -> str:
     digest = hashlib.sha256()
     for name in sorted(state):
         digest.update(name.encode())
-        digest.update(memoryview(state[name].flatten().view(torch.uint8).numpy()))
+        digest.update(state[name].flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
