@@ -69,9 +69,9 @@ def test_minutes_become_steps_once(place):
         [*PROGRAM, "train", *map(str, recipe)], cwd=place, env=ENVIRONMENT, stdout=subprocess.PIPE
     )
     kill_when(out / "log.jsonl", 20, process, signal.SIGKILL)
-    steps = json.loads((out / "config.json").read_text())["decided"]["steps"]
+    steps = json.loads((out / "config.json").read_text())["decided"]["plan"]["steps"]
     succeeds("train", *recipe, cwd=place)
-    assert json.loads((out / "config.json").read_text())["decided"]["steps"] == steps
+    assert json.loads((out / "config.json").read_text())["decided"]["plan"]["steps"] == steps
     assert time.time() - began < 90
     last = (out / "log.csv").read_text().splitlines()[-1]
     assert int(last.split(",")[0]) == steps

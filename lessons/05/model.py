@@ -1,4 +1,4 @@
-# lesson 05, stub a25318a7b7df (yours to fill in)
+# lesson 05, stub 7a42a1567b4c (yours to fill in)
 """Lesson 05: the model. Everything so far, stacked: a GPT that can take GPT-2's weights and speak.
 
 Tokens and positions become vectors (lesson 02), a stack of blocks (lesson 04) works on them, a last
@@ -83,23 +83,6 @@ class CacheLike(Protocol):
 # Yours, from here on. What stands in __init__ is given.
 
 
-def convert_gpt2_weights(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return the weights of a GPT-2 file under the names, and the way round, that `GPT` expects.
-
-    state: name -> tensor, as the files of the GPT-2 family hold them. Stays as it is.
-    Returns a new dictionary that `GPT.load_state_dict` takes.
-
-    1. Some files hold the model without its head; their names lack "transformer." in front. Add it
-       to every name that does not begin with it, but not to `lm_head.weight`.
-    2. Leave out `...attn.bias` and `...attn.masked_bias`: old files keep the causal mask under
-       these names. (Not `...attn.c_attn.bias`: that one is a real bias.)
-    3. A weight whose name ends with one of TURNED_WEIGHTS is the transpose of what `nn.Linear`
-       wants. (`contiguous` puts it in order in memory too.)
-    4. Where there is no `lm_head.weight`, the head is tied: it is `transformer.wte.weight`.
-    """
-    raise NotImplementedError("lesson 05: convert_gpt2_weights")
-
-
 def next_token_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """Return the mean cross-entropy, in nats, over the targets that are to be scored.
 
@@ -125,6 +108,7 @@ class GPT(nn.Module):
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
         self.config = config
+        token_table = TokenEmbedding(config.vocab_size, config.n_embd)
         shape = (config.n_embd, config.n_head, config.n_inner)
         blocks = [
             Block(*shape, config.dropout, config.layer_norm_epsilon) for _ in range(config.n_layer)
@@ -132,7 +116,7 @@ class GPT(nn.Module):
         # Any: type checkers cannot see what a ModuleDict holds
         self.transformer: Any = nn.ModuleDict(
             {
-                "wte": TokenEmbedding(config.vocab_size, config.n_embd),
+                "wte": token_table,
                 "wpe": TokenEmbedding(config.block_size, config.n_embd),
                 "drop": nn.Dropout(config.dropout),
                 "h": nn.ModuleList(blocks),
@@ -141,9 +125,25 @@ class GPT(nn.Module):
         )
         self.lm_head = nn.Linear(config.n_embd, config.vocab_size, bias=False)
         if config.tie_weights:
-            self.lm_head.weight = self.transformer.wte.weight
+            self.lm_head.weight = token_table.weight
         self.loss = next_token_loss
         self.initialise_weights()
+
+    def initialise_weights(self) -> None:
+        """Give every parameter its first value, as GPT-2 does.
+
+        Weights of linear layers and tables are normal with standard deviation 0.02, biases are 0.
+        What a layer adds to the stream (the two `c_proj` of each block) begins smaller, by
+        1 / sqrt(2 n_layer): there are 2 n_layer such sums, and without this the stream would grow
+        with the depth. Source: Radford et al. (2019), section 2.3. `__init__` ends with this call,
+        so there is no model before it is written.
+
+        1. `self.named_parameters()` gives every parameter once, with its name. LayerNorms have the
+           right values already (1 and 0): leave out the names with "ln_" in them.
+        2. For each other one, its name tells whether it is a bias, a `c_proj.weight` or any other
+           weight. `nn.init.zeros_` and `nn.init.normal_(parameter, std=...)` fill it.
+        """
+        raise NotImplementedError("lesson 05: GPT.initialise_weights")
 
     def check_ids(self, ids: torch.Tensor, start: int) -> None:
         """Given: raise ValueError for ids that the model has no vector for.
@@ -186,9 +186,9 @@ class GPT(nn.Module):
         ids: (B, T), int64. targets: (B, T), int64, the token that follows each place, IGNORE (-1)
         where it does not matter; or None. cache: keeps what was computed for the tokens so far;
         then ids holds only the new ones. last_only: only the last place is of interest, as it is
-        when writing (the head is a large part of the work: V is 50,257). Returns logits (B, T, V),
-        or (B, 1, V) with last_only, and the loss (a scalar), or None without targets. Raises
-        ValueError as `embed` does.
+        when writing (the head is a large part of the work: V is 50,257).
+        Returns logits (B, T, V), or (B, 1, V) with last_only, and the loss (a scalar), or None
+        without targets. Raises ValueError as `embed` does.
 
         1. Embed. With a cache, the first place is `cache.length`.
         2. Through the blocks, one after the other; block number i gets `cache[i]`.
@@ -196,21 +196,6 @@ class GPT(nn.Module):
         4. The head gives the logits, `self.loss` the loss.
         """
         raise NotImplementedError("lesson 05: GPT.forward")
-
-    def initialise_weights(self) -> None:
-        """Give every parameter its first value, as GPT-2 does.
-
-        Weights of linear layers and tables are normal with standard deviation 0.02, biases are 0.
-        What a layer adds to the stream (the two `c_proj` of each block) begins smaller, by
-        1 / sqrt(2 n_layer): there are 2 n_layer such sums, and without this the stream would grow
-        with the depth. Source: Radford et al. (2019), section 2.3.
-
-        1. `self.named_parameters()` gives every parameter once, with its name. LayerNorms have the
-           right values already (1 and 0): leave out the names with "ln_" in them.
-        2. For each other one, its name tells whether it is a bias, a `c_proj.weight` or any other
-           weight. `nn.init.zeros_` and `nn.init.normal_(parameter, std=...)` fill it.
-        """
-        raise NotImplementedError("lesson 05: GPT.initialise_weights")
 
     def num_parameters(self) -> int:
         """Return how many numbers the model learns; a table that is shared counts once.
@@ -257,9 +242,29 @@ class GPT(nn.Module):
         """Return what the model would say if it had to stop behind each block.
 
         ids: (B, T), int64. Returns n_layer + 1 tensors of logits (B, T, V), one per hidden state;
-        the last is what `forward` returns. Source: nostalgebraist, "interpreting GPT: the logit
-        lens" (2020).
+        the last is what `forward` returns.
+        Source: nostalgebraist, "interpreting GPT: the logit lens" (2020).
 
         1. The last norm and the head were made for the last hidden state. Use them on all.
         """
         raise NotImplementedError("lesson 05: GPT.logit_lens")
+
+
+# Yours again: the last step, after which GPT-2's weights fit.
+
+
+def convert_gpt2_weights(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return the weights of a GPT-2 file under the names, and the way round, that `GPT` expects.
+
+    state: name -> tensor, as the files of the GPT-2 family hold them. Stays as it is.
+    Returns a new dictionary that `GPT.load_state_dict` takes.
+
+    1. Some files hold the model without its head; their names lack "transformer." in front. Add it
+       to every name that does not begin with it, but not to `lm_head.weight`.
+    2. Leave out `...attn.bias` and `...attn.masked_bias`: old files keep the causal mask under
+       these names. (Not `...attn.c_attn.bias`: that one is a real bias.)
+    3. A weight whose name ends with one of TURNED_WEIGHTS is the transpose of what `nn.Linear`
+       wants. (`contiguous` puts it in order in memory too.)
+    4. Where there is no `lm_head.weight`, the head is tied: it is `transformer.wte.weight`.
+    """
+    raise NotImplementedError("lesson 05: convert_gpt2_weights")

@@ -1,4 +1,4 @@
-# lesson 09, stub dc8c7fd56cfd (yours to fill in)
+# lesson 09, stub ad8f736ccdea (yours to fill in)
 """Lesson 09: generation. How a model that guesses one token writes a story, and how it hurries.
 
 Writing is a loop: ask the model what may come next, choose a token (lesson 08), append it, ask
@@ -72,7 +72,55 @@ def check_prompt(ids: torch.Tensor, max_new_tokens: int = 0) -> None:
         raise ValueError(f"max_new_tokens must be at least 0, not {max_new_tokens}")
 
 
-# Yours, from here on. `generate` works without a cache first: leave `use_cache` for the end.
+# Yours, from here on. Write the first two without a cache; when `LayerCache.append` is done, come
+# back and let them use it.
+
+
+def next_token_logits(
+    model: GPT, ids: torch.Tensor, cache: "KVCache | None" = None
+) -> torch.Tensor:
+    """Return the model's logits for the token that follows a text.
+
+    ids: (B, T), the whole text, of any length. cache: None, or the cache of this very text, holding
+    its first `cache.length` tokens (none at first); it is brought up to date.
+    Returns (B, V).
+
+    1. The model sees the last block_size ids: the window.
+    2. Without a cache: give it the window and keep the last place (`last_only=True`, and then
+       (B, 1, V) -> (B, V)).
+    3. With a cache (further down): give the model only what is not in there yet.
+    4. Does the cache help when the text is longer than the window? See the head of this file.
+    """
+    raise NotImplementedError("lesson 09: next_token_logits")
+
+
+def generate(
+    model: GPT,
+    ids: torch.Tensor,
+    max_new_tokens: int,
+    choose: Choose = most_likely,
+    stop_token: int | None = None,
+    use_cache: bool = True,
+) -> torch.Tensor:
+    """Let the model write on: return the prompts with what it adds to them.
+
+    ids: (B, T), int64, B prompts of at least one token. max_new_tokens: how many to add at most.
+    choose: choose(logits (B, V), ids so far (B, T)) -> next ids (B,).
+    stop_token: a row in which it was chosen is finished: from then on it gets only more of it, and
+    when all rows are finished, so is the text. use_cache: sooner, and the same.
+    Returns (B, T + n), n at most max_new_tokens, prompt and stop tokens included.
+    Raises ValueError for an empty prompt.
+
+    1. Ask for the logits, choose, append (`torch.cat`): that is the loop, under `writing(model)`.
+    2. With a stop token, remember which rows have had theirs, (B,) bool, and put the stop token
+       over whatever they choose now (`torch.where`). Leave the loop when all have.
+    3. Tensors made in there are of a kind that refuses to be trained on; return a `clone()` made
+       behind the `with`.
+    4. When `LayerCache.append` is written: a new KVCache, if `use_cache`, serves all calls of
+       `next_token_logits`.
+    """
+    check_prompt(ids, max_new_tokens)
+    raise NotImplementedError("lesson 09: generate")
 
 
 class LayerCache:
@@ -117,7 +165,7 @@ class LayerCache:
 
 
 class KVCache:
-    """The caches of all layers: `cache[layer]` is one of them, `cache.length` how far they are."""
+    """Given: the caches of all layers: `cache[layer]` is one of them, `cache.length` how far they are."""
 
     def __init__(self, n_layer: int) -> None:
         self.layers = [LayerCache() for _ in range(n_layer)]
@@ -138,50 +186,6 @@ class KVCache:
     def reset(self) -> None:
         """Forget everything, the buffers too."""
         self.layers = [LayerCache() for _ in self.layers]
-
-
-def next_token_logits(model: GPT, ids: torch.Tensor, cache: KVCache | None = None) -> torch.Tensor:
-    """Return the model's logits for the token that follows a text.
-
-    ids: (B, T), the whole text, of any length. cache: None, or the cache of this very text, holding
-    its first `cache.length` tokens (none at first); it is brought up to date.
-    Returns (B, V).
-
-    1. The model sees the last block_size ids: the window.
-    2. Without a cache: give it the window and keep the last place (`last_only=True`, and then
-       (B, 1, V) -> (B, V)).
-    3. With a cache: give it only what is not in there yet.
-    4. Does the cache help when the text is longer than the window? See the head of this file.
-    """
-    raise NotImplementedError("lesson 09: next_token_logits")
-
-
-def generate(
-    model: GPT,
-    ids: torch.Tensor,
-    max_new_tokens: int,
-    choose: Choose = most_likely,
-    stop_token: int | None = None,
-    use_cache: bool = True,
-) -> torch.Tensor:
-    """Let the model write on: return the prompts with what it adds to them.
-
-    ids: (B, T), int64, B prompts of at least one token. max_new_tokens: how many to add at most.
-    choose: choose(logits (B, V), ids so far (B, T)) -> next ids (B,).
-    stop_token: a row in which it was chosen is finished: from then on it gets only more of it, and
-    when all rows are finished, so is the text. use_cache: sooner, and the same.
-    Returns (B, T + n), n at most max_new_tokens, prompt and stop tokens included.
-    Raises ValueError for an empty prompt.
-
-    1. Ask for the logits, choose, append (`torch.cat`): that is the loop, under `writing(model)`.
-    2. With a stop token, remember which rows have had theirs, (B,) bool, and put the stop token
-       over whatever they choose now (`torch.where`). Leave the loop when all have.
-    3. A new KVCache, if wanted, serves all calls of `next_token_logits`.
-    4. Tensors made in there are of a kind that refuses to be trained on; return a `clone()` made
-       behind the `with`.
-    """
-    check_prompt(ids, max_new_tokens)
-    raise NotImplementedError("lesson 09: generate")
 
 
 class Step(NamedTuple):

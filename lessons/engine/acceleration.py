@@ -72,18 +72,19 @@ class TrainingForward(nn.Module):
     """`model(inputs, targets) -> (logits, loss)` in half precision, compiled where asked.
 
     Where `model` is a DistributedDataParallel, gradients travel between the processes only
-    after the last of a step's `accumulation` micro-batches.
+    after the last of a step's micro-batches (`accumulate`).
     """
 
-    def __init__(
-        self, model: nn.Module, precision: str, compiled: bool = False, accumulation: int = 1
-    ) -> None:
+    def __init__(self, model: nn.Module, precision: str, compiled: bool = False) -> None:
         super().__init__()
         self.model = model
         self.dtype = PRECISIONS[precision]
-        self.accumulation = accumulation
-        self.calls = 0
+        self.accumulate(1)
         self._forward: Callable = torch.compile(model) if compiled else model
+
+    def accumulate(self, micro_batches: int) -> None:
+        """Say how many calls make one step, the next call being the first."""
+        self.accumulation, self.calls = micro_batches, 0
 
     def forward(
         self, inputs: torch.Tensor, targets: torch.Tensor

@@ -63,14 +63,14 @@ def train_run(
             print(f"{run.path}: training is finished already", flush=True)
         leave_world(world)
         return world
-    training = Training(run, settings, world, device, tracker)
-    progress = training.train(accept_long, quiet)
+    training = Training(run, settings, world, device)
+    progress = training.train(tracker, accept_long, quiet)
     if world.is_main:
         run.decide(
             device=describe_device(training.device),
             precision=training.precision,
             peak_memory_mb=round(peak_memory_mb(training.device), 1),
-            train_tokens=progress.step * training.tokens_per_step,
+            train_tokens=progress.step * training.plan(accept_long).tokens_per_step,
             training_seconds=round(progress.seconds, 1),
         )
     leave_world(world)

@@ -19,15 +19,16 @@ import torch
 from torch import nn
 
 from ..model import GPT
-from ..trainer import TrainConfig, estimate_loss, learning_rate, should_stop, train_step
+from ..trainer import estimate_loss, learning_rate, should_stop, train_step
 from .acceleration import TrainingForward, use_fast_parts
 from .batches import BatchSource, validation_batches
 from .checkpoints import Progress, load_progress, load_state, random_state, save_state, save_weights
 from .devices import choose_device, choose_precision, describe_device
-from .distribution import World, main_decides, mean_over_world, share_of_batch, wait_for_all
+from .distribution import World, mean_over_world, share_of_batch, wait_for_all
 from .errors import CourseError
-from .logs import Log, ProgressBar, Tracker, duration
-from .optimizers import build_optimizer
+from .logs import Log, ProgressBar, Tracker
+from .optimizers import Optimizers, build_optimizer
+from .planning import EVALUATIONS_PER_RUN, Plan, announce_plan, make_plan
 from .prepared import load_prepared
 from .run_folder import RunFolder
 from .scaling import ScaledStep
@@ -36,143 +37,134 @@ from .stories import Storyteller, openings
 from .tokenizers import load_tokenizer
 
 EVALUATION_WINDOWS = 64  # enough for a curve; the whole text is for `evaluate`
-EVALUATIONS_PER_RUN = 10
+EVALUATION_ROWS = 8
 SAVE_EVERY_SECONDS = 300.0  # a kill never costs more than this
-TIMED_STEPS = 8
-LONG_RUN_HOURS = 24.0
+UNTIMED_STEPS, TIMED_STEPS = 2, 8  # the first ones allocate and compile
+TIMING_SECONDS = 15.0  # large models are timed with fewer steps
 LOG_EVERY = 10
 
 
 class Training:
     """One run in one process: what it needs, and its loop."""
 
-    def __init__(
-        self, run: RunFolder, settings: Settings, world: World, device: str, tracker: str | None
-    ) -> None:
+    def __init__(self, run: RunFolder, settings: Settings, world: World, device: str) -> None:
         self.run, self.settings, self.world = run, settings, world
         self.train_tokens, self.val_tokens, self.meta = load_prepared(run.data, verify=True)
         self.tokenizer = load_tokenizer(str(run.data / "tokenizer"))
         self.device = choose_device(device, world.local_rank)
         self.precision = choose_precision(settings.precision, self.device)
         self.block_size = settings.model["block_size"]
-        torch.manual_seed(settings.train["seed"])
-        self.model: GPT = GPT(settings.model_config(self.meta["vocab_size"])).to(self.device)
-        use_fast_parts(self.model)
-        config = settings.train_config(int(settings.train["steps"]))
-        self.batches = BatchSource(
-            self.train_tokens,
-            self.block_size,
-            config.batch_size,
-            config.accumulation,
-            config.seed,
-            self.device,
-            share_of_batch(config.batch_size, world),
-        )
-        self.validation = validation_batches(
-            self.val_tokens, self.block_size, config.batch_size, EVALUATION_WINDOWS, self.device
-        )
         self.prompts = openings(self.val_tokens, self.tokenizer)
-        self.optimizer = build_optimizer(self.model, config, settings.optimizer, self.device)
-        self.forward = self._accelerate(self.model, config.accumulation)
-        self.tracker_name = tracker
+        self.validation = validation_batches(
+            self.val_tokens, self.block_size, EVALUATION_ROWS, EVALUATION_WINDOWS, self.device
+        )
+        torch.manual_seed(settings.train["seed"])
+        self.model = GPT(settings.model_config(self.meta["vocab_size"])).to(self.device)
+        use_fast_parts(self.model)
+        self.forward = self._accelerate(self.model)
+        self.optimizer = self._new_optimizer()
 
-    def _accelerate(self, model: nn.Module, accumulation: int) -> TrainingForward:
+    def _accelerate(self, model: nn.Module) -> TrainingForward:
         compiled = self.settings.compile == "yes" or (
             self.settings.compile == "auto" and self.device.type == "cuda"
         )
         if self.world.size > 1:
             ids = [self.device.index] if self.device.type == "cuda" else None
             model = nn.parallel.DistributedDataParallel(model, device_ids=ids)
-        return TrainingForward(model, self.precision, compiled, accumulation)
+        return TrainingForward(model, self.precision, compiled)
 
-    @property
-    def tokens_per_step(self) -> int:
-        """Tokens of one optimiser step, over all processes."""
-        train = self.settings.train
-        return train["batch_size"] * train["accumulation"] * self.block_size
-
-    def announce(self) -> None:
-        """Say in three lines what will be trained, on what, and with what."""
-        if self.world.is_main:
-            processes = f", {self.world.size} processes" if self.world.size > 1 else ""
-            print(
-                f"model: preset {self.settings.preset}, "
-                f"{self.model.num_parameters():,} parameters, vocabulary {self.meta['vocab_size']}\n"
-                f"data: {self.settings.data}, {len(self.train_tokens):,} training tokens, "
-                f"{len(self.val_tokens):,} validation tokens\n"
-                f"device: {describe_device(self.device)}, {self.precision}{processes}",
-                flush=True,
-            )
-
-    def steps_of_run(self, accept_long: bool) -> int:
-        """How many steps the run has: decided once, stored, and the same after a resume."""
-        steps = self.run.decided("steps")
-        if steps is None:
-            length = self.settings.length
-            seconds = self._seconds_per_step()
-            if "steps" in length:
-                steps = int(length["steps"])
-            elif "epochs" in length:
-                windows = length["epochs"] * self.batches.order.per_epoch
-                steps = math.ceil(windows * self.block_size / self.tokens_per_step)
-            else:
-                began = time.perf_counter()
-                estimate_loss(self.forward, self.validation)
-                evaluations = EVALUATIONS_PER_RUN * (time.perf_counter() - began)
-                steps = int((length["minutes"] * 60 - evaluations) / seconds)
-            steps = max(1, int(main_decides(steps, self.world)))
-            if self.world.is_main:
-                self._warn_if_long(steps, seconds, accept_long)
-                self.run.decide(steps=steps, seconds_per_step=seconds)
-            wait_for_all(self.world)
-        return steps
-
-    def _seconds_per_step(self) -> float:
-        """The median time of a few steps, whose effect is undone."""
-        before = {name: value.clone() for name, value in self.model.state_dict().items()}
+    def _new_optimizer(self) -> Optimizers:
         config = self.settings.train_config(1)
-        step_once = self._step_function()
-        times = []
-        for _, batches in self.batches.steps(0, TIMED_STEPS + 3):
-            began = time.perf_counter()
-            step_once(self.forward, self.optimizer, batches, config.max_norm)[0].item()
-            times.append(time.perf_counter() - began)
-        self.model.load_state_dict(before)
-        self.optimizer = build_optimizer(self.model, config, self.settings.optimizer, self.device)
-        return median(times[3:])  # the first ones allocate and compile
+        return build_optimizer(self.model, config, self.settings.optimizer, self.device)
 
-    def _warn_if_long(self, steps: int, seconds: float, accept_long: bool) -> None:
-        total = steps * seconds
-        tokens = steps * self.tokens_per_step
-        print(
-            f"plan: {steps:,} steps, {tokens:,} tokens, about {duration(total)} here",
-            flush=True,
+    def _batches(self, batch_size: int, accumulation: int) -> BatchSource:
+        return BatchSource(
+            self.train_tokens,
+            self.block_size,
+            batch_size,
+            accumulation,
+            self.settings.train["seed"],
+            self.device,
+            share_of_batch(batch_size, self.world),
         )
-        if total > LONG_RUN_HOURS * 3600 and not accept_long:
-            in_an_hour = int(3600 / seconds)
-            raise CourseError(
-                f"{steps:,} steps ({tokens / 1e9:.2f} billion tokens) would take about "
-                f"{duration(total)} on this machine ({describe_device(self.device)}); add --yes to "
-                f"start all the same, or take what fits: --minutes 60 ({in_an_hour:,} steps), "
-                f"or --preset laptop"
-            )
 
     def _step_function(self, scaler_state: dict[str, Any] | None = None) -> Any:
         return ScaledStep(self.device, scaler_state) if self.precision == "fp16" else train_step
 
-    def train(self, accept_long: bool, quiet: bool) -> Progress:
+    def announce(self) -> None:
+        """Say in three lines what will be trained, on what, and with what."""
+        processes = f", {self.world.size} processes" if self.world.size > 1 else ""
+        print(
+            f"model: preset {self.settings.preset}, {self.model.num_parameters():,} parameters, "
+            f"vocabulary {self.meta['vocab_size']:,}\n"
+            f"data: {self.settings.data}, {len(self.train_tokens):,} training tokens, "
+            f"{len(self.val_tokens):,} validation tokens\n"
+            f"device: {describe_device(self.device)}, {self.precision}{processes}",
+            flush=True,
+        )
+
+    def plan(self, accept_long: bool) -> Plan:
+        """The plan of the run: decided once, stored, and the same after a resume."""
+        stored = self.run.decided("plan")
+        if stored is not None:
+            return Plan(**stored)
+        recipe = self.settings.train
+        plan = make_plan(
+            self.settings.length,
+            recipe,
+            self.block_size,
+            self._batches(recipe["batch_size"], 1).order.per_epoch,
+            self._seconds_of_step,
+            self._seconds_of_evaluation,
+            self.world,
+        )
+        if self.world.is_main:
+            announce_plan(plan, recipe, accept_long, describe_device(self.device))
+            self.run.decide(plan=asdict(plan))
+        wait_for_all(self.world)
+        return plan
+
+    def _seconds_of_step(self, batch_size: int) -> float:
+        """The median time of a few steps of one micro-batch, whose effect is undone."""
+        before = {name: value.clone() for name, value in self.model.state_dict().items()}
+        config = self.settings.train_config(1)
+        step_once = self._step_function()
+        times: list[float] = []
+        for _, batches in self._batches(batch_size, 1).steps(0, UNTIMED_STEPS + TIMED_STEPS):
+            began = time.perf_counter()
+            step_once(self.forward, self.optimizer, batches, config.max_norm)[0].item()
+            times.append(time.perf_counter() - began)
+            if sum(times) > TIMING_SECONDS and len(times) > UNTIMED_STEPS:
+                break
+        self.model.load_state_dict(before)
+        self.optimizer = self._new_optimizer()
+        return median(times[UNTIMED_STEPS:])
+
+    def _seconds_of_evaluation(self) -> float:
+        began = time.perf_counter()
+        estimate_loss(self.forward, self.validation)
+        return time.perf_counter() - began
+
+    def train(self, tracker: str | None, accept_long: bool, quiet: bool) -> Progress:
         """Train to the end of the plan, or to an early stop; goes on where a killed run was."""
-        self.announce()
-        steps = self.steps_of_run(accept_long)
-        config = self.settings.train_config(steps)
+        quiet = quiet or not self.world.is_main
+        if self.world.is_main:
+            self.announce()
+        plan = self.plan(accept_long)
+        self.forward.accumulate(plan.accumulation)
         progress = load_state(self.run.last, self.model, self.optimizer) or Progress()
         if progress.step and self.world.is_main:
-            print(f"going on after step {progress.step} of {steps}", flush=True)
-        log = self._open_log(progress.step)
-        bar = ProgressBar(steps, progress.step, quiet or not self.world.is_main)
+            print(f"going on after step {progress.step} of {plan.steps}", flush=True)
+        log = None
+        if self.world.is_main:
+            log = Log(self.run.log_jsonl, self.run.log_csv, self.run.samples, progress.step)
+        outside = Tracker(
+            tracker if self.world.is_main else None, self.run.path, asdict(self.settings)
+        )
+        bar = ProgressBar(plan.steps, progress.step, quiet)
         try:
             with finish_step_on_signal(self.world) as interrupted:
-                self._loop(steps, config, progress, log, bar, interrupted)
+                self._loop(plan, progress, log, bar, outside, interrupted)
         except torch.OutOfMemoryError:
             raise CourseError(
                 "the GPU's memory is full; begin again in another --out with half the "
@@ -180,32 +172,27 @@ class Training:
             ) from None
         finally:
             bar.close()
+            outside.close()
         return progress
-
-    def _open_log(self, step: int) -> Log | None:
-        if not self.world.is_main:
-            return None
-        return Log(self.run.log_jsonl, self.run.log_csv, self.run.samples, step)
 
     def _loop(
         self,
-        steps: int,
-        config: TrainConfig,
+        plan: Plan,
         progress: Progress,
         log: Log | None,
         bar: ProgressBar,
+        tracker: Tracker,
         interrupted: list[int],
     ) -> None:
+        steps, config = plan.steps, self.settings.train_config(plan.steps)
         evaluate_every = self.settings.evaluate_every or max(1, steps // EVALUATIONS_PER_RUN)
-        tracker = Tracker(
-            self.tracker_name if self.world.is_main else None, self.run.path, asdict(self.settings)
-        )
+        batches_of = self._batches(plan.batch_size, plan.accumulation)
         step_once = self._step_function(progress.scaler)
         if progress.step == 0:
             self._tell_stories(0, log)
         self.forward.train()
         watch = Stopwatch(progress.seconds)
-        for step, batches in self.batches.steps(progress.step, steps):
+        for step, batches in batches_of.steps(progress.step, steps):
             if progress.stopped_early:
                 break
             random_state(config.seed, step, self.world.rank)
@@ -225,18 +212,18 @@ class Training:
             if evaluate or progress.step % LOG_EVERY == 0 or progress.step == 1:
                 row = {
                     "step": progress.step,
-                    "tokens": progress.step * self.tokens_per_step,
+                    "tokens": progress.step * plan.tokens_per_step,
                     "train_loss": mean_over_world(self._finite(loss, step, rate), self.world),
                     "learning_rate": rate,
                     "gradient_norm": float(norm),
-                    "tokens_per_second": watch.lap() * self.tokens_per_step,
+                    "tokens_per_second": watch.lap() * plan.tokens_per_step,
                     "seconds": watch.seconds,
                 }
                 if evaluate:
                     row["val_loss"] = estimate_loss(self.forward, self.validation)
                     progress.val_losses.append(row["val_loss"])
                     progress.stopped_early = should_stop(progress.val_losses, config.patience)
-                self._record(row, log, bar, tracker, steps)
+                self._record(row, log, bar, tracker, plan)
                 watch.start_lap()
             if evaluate or watch.since_save > SAVE_EVERY_SECONDS or interrupted:
                 progress.seconds = watch.seconds
@@ -251,7 +238,6 @@ class Training:
                 self._tell_stories(progress.step, log)
             if interrupted:
                 raise KeyboardInterrupt
-        tracker.close()
 
     def _finite(self, loss: torch.Tensor, step: int, rate: float) -> float:
         value = float(loss)
@@ -263,12 +249,12 @@ class Training:
         return value
 
     def _record(
-        self, row: dict[str, Any], log: Log | None, bar: ProgressBar, tracker: Tracker, steps: int
+        self, row: dict[str, Any], log: Log | None, bar: ProgressBar, tracker: Tracker, plan: Plan
     ) -> None:
         if log is not None:
             log.numbers(**row)
             tracker.numbers(row)
-            left = (steps - row["step"]) * self.tokens_per_step / row["tokens_per_second"]
+            left = (plan.steps - row["step"]) * plan.tokens_per_step / row["tokens_per_second"]
             bar.numbers(row, left)
 
     def _save(self, progress: Progress, evaluated: bool) -> None:
@@ -325,11 +311,11 @@ class Stopwatch:
 
 def is_trained(run: RunFolder) -> bool:
     """Whether training has come to its end in this folder."""
-    steps = run.decided("steps") if run.config_file.exists() else None
+    plan = run.decided("plan") if run.config_file.exists() else None
     progress = load_progress(run.last)
-    if steps is None or progress is None:
+    if plan is None or progress is None:
         return False
-    return progress.step >= steps or progress.stopped_early
+    return progress.step >= plan["steps"] or progress.stopped_early
 
 
 @contextmanager
