@@ -12,10 +12,10 @@ demo: $(READY)
 	$(BIN)/python -m solutions.tinystories run --minutes 2.5 --out runs/demo
 
 test: $(READY)
-	$(BIN)/python -m pytest -m "not slow" -q
+	$(BIN)/python -m pytest -m "not slow" -q -n 2 --dist loadfile
 
 verify: $(READY) lint types
-	$(BIN)/python -m pytest -q --durations=15 --timeout=3000
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --durations=15 --timeout=3000
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -9,6 +9,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a look-up that cannot succeed takes half a minute
+os.environ["OMP_NUM_THREADS"] = "1"  # tests run side by side, one on each core
 
 
 @pytest.fixture(scope="session")

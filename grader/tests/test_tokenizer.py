@@ -298,5 +298,5 @@ def test_streaming_holds_little_back_and_takes_no_quadratic_time(gpt2):
     assert taken < 10
     began = time.process_time()
     endless = BPETokenizer([])
-    assert sum(1 for _ in endless.encode_iterable("a" for _ in range(40_000))) == 40_000
-    assert time.process_time() - began < 10
+    assert sum(1 for _ in endless.encode_iterable("a" for _ in range(150_000))) == 150_000
+    assert time.process_time() - began < 5

@@ -9,6 +9,7 @@ from typing import Any
 
 from .errors import CourseError, run_command
 from .presets import PRESETS
+from .process import keep_freed_memory, wait_politely
 
 EXAMPLES = """\
 examples:
@@ -38,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _main(arguments: Sequence[str] | None) -> None:
     options = build_parser().parse_args(arguments)
+    wait_politely()
+    keep_freed_memory()
     if getattr(options, "threads", None):
         import torch
 
@@ -284,7 +287,7 @@ def _load(options: argparse.Namespace) -> tuple[Any, Any, str]:
     run = _run_folder(options)
     wanted = getattr(options, "precision", "auto")
     device = getattr(options, "device", "auto")
-    teller = load_teller(run, getattr(options, "checkpoint", "best"), device, wanted)
+    teller = load_teller(run, getattr(options, "checkpoint", "best"), device)
     return run, teller, choose_precision(wanted, teller.device)
 
 

@@ -8,7 +8,7 @@ import torch
 
 from .baseline import compare_with_baseline
 from .checkpoints import load_progress
-from .devices import check_names, choose_device, choose_precision, describe_device, peak_memory_mb
+from .devices import check_names, choose_device, describe_device, peak_memory_mb
 from .distribution import World, join_world, leave_world, wait_for_all
 from .errors import CourseError
 from .evaluation import Scores, score_text
@@ -77,19 +77,18 @@ def train_run(
     return world
 
 
-def load_teller(run: RunFolder, checkpoint: str, device: str, precision: str) -> Storyteller:
+def load_teller(run: RunFolder, checkpoint: str, device: str) -> Storyteller:
     """The model of a run: its "best" or "last" checkpoint."""
     run.settings()  # says so where there is no run
     folder = {"best": run.best, "last": run.last}.get(checkpoint, Path(checkpoint))
-    chosen = choose_device(device)
-    teller = Storyteller.load(folder, chosen)
+    teller = Storyteller.load(folder, choose_device(device))
     meta_file = run.data / "meta.json"
     if meta_file.exists() and read_json(meta_file)["vocab_size"] != teller.tokenizer.vocab_size:
         raise CourseError(
             f"{folder} has a vocabulary of {teller.tokenizer.vocab_size} tokens, the data in "
             f"{run.data} one of {read_json(meta_file)['vocab_size']}; they do not belong together"
         )
-    return Storyteller(teller.model, teller.tokenizer, choose_precision(precision, chosen))
+    return teller
 
 
 def evaluate_run(
@@ -183,12 +182,12 @@ def train_from_python(out: str | None, settings: dict[str, Any]) -> Storyteller:
     run = RunFolder(out or default_out(settings))
     device = settings.pop("device", "auto")
     train_run(run, settings, device=device, accept_long=settings.pop("yes", False))
-    return load_teller(run, "best", device, "auto")
+    return load_teller(run, "best", device)
 
 
 def load_from_python(folder: str) -> Storyteller:
     """What `tinystories.load` does."""
     run = RunFolder(folder)
     if run.config_file.exists() and run.data.exists():
-        return load_teller(run, "best", "auto", "auto")
+        return load_teller(run, "best", "auto")
     return Storyteller.load(folder, choose_device("auto"))

@@ -10,6 +10,9 @@ from .errors import CourseError
 from .logs import duration
 
 EVALUATIONS_PER_RUN = 10
+EVALUATION_WINDOWS = 64  # enough for a curve; the whole text is for `evaluate`
+EVALUATION_ROWS = 8  # windows at a time
+EVALUATION_SHARE = 0.1  # of a run counted in minutes: all evaluations together take at most that
 FEWEST_STEPS = 200  # a run counted in minutes takes smaller batches rather than fewer steps
 SMALLEST_BATCH = 4  # windows
 LONG_RUN_HOURS = 24.0
@@ -23,6 +26,7 @@ class Plan:
     batch_size: int  # windows in a micro-batch, over all processes
     accumulation: int  # micro-batches in a step
     block_size: int
+    evaluation_windows: int  # how many windows each evaluation on the way looks at
     seconds_per_step: float
 
     @property
@@ -48,13 +52,18 @@ def make_plan(
     """Turn a wish ({"steps": n}, {"epochs": n} or {"minutes": n}) into a plan.
 
     `recipe` gives `batch_size` and `accumulation`; `seconds_of_step(batch_size)` times a step of
-    one micro-batch here. Every process gets the first one's plan.
+    one micro-batch here, `seconds_of_evaluation()` the loss of `EVALUATION_ROWS` windows. Every
+    process gets the first one's plan.
     """
     batch_size, accumulation = recipe["batch_size"], recipe["accumulation"]
+    evaluation_windows = EVALUATION_WINDOWS
     seconds = main_decides(seconds_of_step(batch_size), world)
     if "minutes" in length:
-        evaluations = EVALUATIONS_PER_RUN * seconds_of_evaluation()
-        time = main_decides(max(1.0, 60 * length["minutes"] - evaluations), world)
+        time = 60 * length["minutes"]
+        one_look = EVALUATIONS_PER_RUN * main_decides(seconds_of_evaluation(), world)
+        looks = int(min(EVALUATION_WINDOWS / EVALUATION_ROWS, EVALUATION_SHARE * time / one_look))
+        evaluation_windows = max(1, looks) * EVALUATION_ROWS
+        time = max(1.0, time - max(1, looks) * one_look)
         longest = time / FEWEST_STEPS
         accumulation = max(1, min(accumulation, int(longest / seconds)))
         if seconds > longest and batch_size > SMALLEST_BATCH:
@@ -66,7 +75,14 @@ def make_plan(
         steps = ceil(length["epochs"] * windows_per_epoch / (batch_size * accumulation))
     else:
         steps = int(length["steps"])
-    return Plan(max(1, steps), batch_size, accumulation, block_size, seconds * accumulation)
+    return Plan(
+        max(1, steps),
+        batch_size,
+        accumulation,
+        block_size,
+        evaluation_windows,
+        seconds * accumulation,
+    )
 
 
 def announce_plan(plan: Plan, recipe: dict[str, Any], accept_long: bool, device: str) -> None:

@@ -20,14 +20,13 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .errors import CourseError
-from .files import sha256_of_file, write_atomically, write_json
+from .files import sha256_of_file, write_json
 from .tokenizers import Tokenizer
 
 CHUNK = 2_000_000  # characters
@@ -82,7 +81,11 @@ def _count_from(first: int) -> Iterator[int]:
 
 
 def encode_chunk(chunk: Chunk, tokenizer: Tokenizer, work: Path, dtype: str) -> dict[str, Any]:
-    """Write a chunk's tokens, each document followed by <|endoftext|>, and then its record."""
+    """Write a chunk's tokens, each document followed by <|endoftext|>, and then its record.
+
+    A file that a kill leaves half written does no harm: it has no record, or not that SHA-256.
+    """
+    encode = getattr(tokenizer, "encode_arrays", tokenizer.encode_batch)
     record: dict[str, Any] = {
         "settings": chunk.settings,
         "text": chunk.text,
@@ -90,15 +93,16 @@ def encode_chunk(chunk: Chunk, tokenizer: Tokenizer, work: Path, dtype: str) -> 
     }
     for part in PARTS:
         documents: list[str] = getattr(chunk, part)
-        ids = tokenizer.encode_batch(documents)
-        end = (tokenizer.end_of_text,)
-        row = chain.from_iterable(chain(document, end) for document in ids)
-        count = sum(map(len, ids)) + len(ids)
-        content = np.fromiter(row, dtype=dtype, count=count).tobytes()
-        with write_atomically(_tokens_file(work, chunk.stem, part), "wb") as file:
-            file.write(content)
+        rows = encode(documents)
+        ids = np.full(sum(map(len, rows)) + len(rows), tokenizer.end_of_text, dtype=dtype)
+        begin = 0
+        for row in rows:
+            ids[begin : begin + len(row)] = row
+            begin += len(row) + 1
+        content = ids.tobytes()
+        _tokens_file(work, chunk.stem, part).write_bytes(content)
         record[part] = {
-            "tokens": count,
+            "tokens": len(ids),
             "documents": len(documents),
             "bytes": sum(len(document.encode()) for document in documents),
             "chars": sum(map(len, documents)),

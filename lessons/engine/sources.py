@@ -195,7 +195,7 @@ def split_stream(parts: Iterable[str], marker: str) -> Iterator[str]:
     for part in parts:
         *whole, rest = (tail + part).split(marker)
         for document in whole:
-            yield "".join((*pending, document))
+            yield "".join((*pending, document)) if pending else document
             pending = []
         keep = len(marker) - 1
         pending.append(rest[:-keep])

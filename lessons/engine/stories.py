@@ -1,7 +1,6 @@
 """A model with its tokenizer: text in, text out."""
 
 from collections.abc import Iterator
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ from ..perplexity import top_predictions
 from ..samplers import beam_search, greedy, sample
 from .acceleration import use_fast_parts
 from .checkpoints import load_weights
-from .devices import PRECISIONS
 from .errors import CourseError
 from .tokenizers import load_tokenizer
 
@@ -22,10 +20,9 @@ from .tokenizers import load_tokenizer
 class Storyteller:
     """Tells stories in text. Every method leaves the model as it was."""
 
-    def __init__(self, model: GPT, tokenizer: Any, precision: str = "fp32") -> None:
+    def __init__(self, model: GPT, tokenizer: Any) -> None:
         self.model, self.tokenizer = model, tokenizer
         self.device = next(model.parameters()).device
-        self.dtype = PRECISIONS[precision]
 
     @classmethod
     def load(cls, folder: str | Path, device: torch.device | None = None) -> "Storyteller":
@@ -61,10 +58,9 @@ class Storyteller:
             out = self._beam_search(ids, max_new_tokens, beams)
         else:
             choose = self._chooser(seed, greedily, settings)
-            with self._half():
-                out = generate(
-                    self.model, ids, max_new_tokens, choose, stop_token=self.tokenizer.end_of_text
-                )[0].tolist()
+            out = generate(
+                self.model, ids, max_new_tokens, choose, stop_token=self.tokenizer.end_of_text
+            )[0].tolist()
         if self.tokenizer.end_of_text in out[1:]:
             out = out[: out.index(self.tokenizer.end_of_text, 1)]
         return self.tokenizer.decode(out)
@@ -88,15 +84,14 @@ class Storyteller:
         shown = self.tokenizer.decode(written)
         yield shown
         end = self.tokenizer.end_of_text
-        with self._half():
-            for new in stream(self.model, ids, max_new_tokens, choose, stop_token=end):
-                if int(new) == end:
-                    break
-                written.append(int(new))
-                text = self.tokenizer.decode(written)
-                if text.startswith(shown) and not text.endswith("\ufffd"):
-                    yield text[len(shown) :]
-                    shown = text
+        for new in stream(self.model, ids, max_new_tokens, choose, stop_token=end):
+            if int(new) == end:
+                break
+            written.append(int(new))
+            text = self.tokenizer.decode(written)
+            if text.startswith(shown) and not text.endswith("\ufffd"):
+                yield text[len(shown) :]
+                shown = text
 
     def top_predictions(self, prompt: str, k: int) -> list[tuple[str, float]]:
         """The k most probable next tokens after the prompt, with their probabilities."""
@@ -116,9 +111,8 @@ class Storyteller:
         prompt_ids = self._encode(prompt)
         choose = self._chooser(seed, greedily, settings)
         end = self.tokenizer.end_of_text
-        with self._half():
-            ids = generate(self.model, prompt_ids, max_new_tokens, choose, stop_token=end)
-            steps = trace(self.model, ids, start=prompt_ids.size(1))
+        ids = generate(self.model, prompt_ids, max_new_tokens, choose, stop_token=end)
+        steps = trace(self.model, ids, start=prompt_ids.size(1))
         return [(self.tokenizer.decode([step.token]), step) for step in steps]
 
     def _encode(self, prompt: str) -> torch.Tensor:
@@ -150,12 +144,8 @@ class Storyteller:
             return self.model(rows[:, -context:], last_only=True)[0][:, -1]
 
         end = self.tokenizer.end_of_text
-        with self._half():
-            best, _ = beam_search(next_logits, ids[0], beams, max_new_tokens, stop_token=end)
+        best, _ = beam_search(next_logits, ids[0], beams, max_new_tokens, stop_token=end)
         return best.tolist()
-
-    def _half(self) -> Any:
-        return torch.autocast(self.device.type, self.dtype) if self.dtype else nullcontext()
 
 
 def check_sampling(settings: dict[str, Any]) -> None:

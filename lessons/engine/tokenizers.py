@@ -19,6 +19,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import regex
 
 from .errors import CourseError
@@ -33,6 +34,7 @@ from .vocabulary import (
     gpt2_merges,
     make_encoding,
     read_bpe_files,
+    split_text,
     write_bpe_files,
 )
 
@@ -113,6 +115,15 @@ class BytePairTokenizer:
         """The ids of each text."""
         return [self.encode(text) for text in texts]
 
+    def encode_arrays(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """The same as arrays, which is quicker by a sixth."""
+        return [
+            self._encoding.encode_to_numpy(text, disallowed_special=())
+            if len(text) < _LONG_TEXT
+            else np.array(self.encode(text), dtype=np.uint32)
+            for text in texts
+        ]
+
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
         """The bytes that ids stand for."""
         return self._encoding.decode_bytes([int(i) for i in ids])
@@ -186,16 +197,18 @@ def train_byte_pairs(texts: Iterable[str], vocab_size: int) -> BytePairTokenizer
     return tokenizer
 
 
-_ENDLESS = 1000
-_endless = regex.compile(rf"\S{{{_ENDLESS}}}|\s{{{_ENDLESS}}}")
+_LONGEST_WORD = 64
+_endless = regex.compile(rf"\S{{{_LONGEST_WORD}}}|\s{{{_LONGEST_WORD}}}")
 
 
 def _without_endless_words(texts: Iterable[str]) -> Iterator[str]:
-    """Cut texts that hold "words" of thousands of characters (base64, DNA): each merge would walk
-    through all of them again, for hours."""
+    """Cut "words" of thousands of letters (base64, DNA): each merge would walk through all of them
+    again, for hours. All others are as `split_text` cuts them, so they count as ever."""
     for text in texts:
-        if len(text) > _ENDLESS and _endless.search(text):
-            yield from (text[i : i + _ENDLESS] for i in range(0, len(text), _ENDLESS))
+        if _endless.search(text):
+            for piece in split_text(text):
+                for i in range(0, len(piece), _LONGEST_WORD):
+                    yield piece[i : i + _LONGEST_WORD]
         else:
             yield text
 

@@ -21,23 +21,22 @@ from torch import nn
 from ..model import GPT
 from ..trainer import estimate_loss, learning_rate, should_stop, train_step
 from .acceleration import TrainingForward, use_fast_parts
-from .batches import BatchSource, validation_batches
+from .batches import Batch, BatchSource, validation_batches
 from .checkpoints import Progress, load_progress, load_state, random_state, save_state, save_weights
 from .devices import choose_device, choose_precision, describe_device
 from .distribution import World, mean_over_world, share_of_batch, wait_for_all
 from .errors import CourseError
 from .logs import Log, ProgressBar, Tracker
 from .optimizers import Optimizers, build_optimizer
-from .planning import EVALUATIONS_PER_RUN, Plan, announce_plan, make_plan
+from .planning import EVALUATION_ROWS, EVALUATIONS_PER_RUN, Plan, announce_plan, make_plan
 from .prepared import load_prepared
+from .process import keep_freed_memory
 from .run_folder import RunFolder
 from .scaling import ScaledStep
 from .settings import Settings
 from .stories import Storyteller, openings
 from .tokenizers import load_tokenizer
 
-EVALUATION_WINDOWS = 64  # enough for a curve; the whole text is for `evaluate`
-EVALUATION_ROWS = 8
 SAVE_EVERY_SECONDS = 300.0  # a kill never costs more than this
 UNTIMED_STEPS, TIMED_STEPS = 2, 8  # the first ones allocate and compile
 TIMING_SECONDS = 15.0  # large models are timed with fewer steps
@@ -48,6 +47,7 @@ class Training:
     """One run in one process: what it needs, and its loop."""
 
     def __init__(self, run: RunFolder, settings: Settings, world: World, device: str) -> None:
+        keep_freed_memory()
         self.run, self.settings, self.world = run, settings, world
         self.train_tokens, self.val_tokens, self.meta = load_prepared(run.data, verify=True)
         self.tokenizer = load_tokenizer(str(run.data / "tokenizer"))
@@ -55,9 +55,7 @@ class Training:
         self.precision = choose_precision(settings.precision, self.device)
         self.block_size = settings.model["block_size"]
         self.prompts = openings(self.val_tokens, self.tokenizer)
-        self.validation = validation_batches(
-            self.val_tokens, self.block_size, EVALUATION_ROWS, EVALUATION_WINDOWS, self.device
-        )
+        self.validation = self._validation(EVALUATION_ROWS)
         torch.manual_seed(settings.train["seed"])
         self.model = GPT(settings.model_config(self.meta["vocab_size"])).to(self.device)
         use_fast_parts(self.model)
@@ -86,6 +84,11 @@ class Training:
             self.settings.train["seed"],
             self.device,
             share_of_batch(batch_size, self.world),
+        )
+
+    def _validation(self, windows: int) -> list[Batch]:
+        return validation_batches(
+            self.val_tokens, self.block_size, EVALUATION_ROWS, windows, self.device
         )
 
     def _step_function(self, scaler_state: dict[str, Any] | None = None) -> Any:
@@ -141,9 +144,12 @@ class Training:
         return median(times[UNTIMED_STEPS:])
 
     def _seconds_of_evaluation(self) -> float:
-        began = time.perf_counter()
-        estimate_loss(self.forward, self.validation)
-        return time.perf_counter() - began
+        times = []
+        for _ in range(2):  # the first one allocates
+            began = time.perf_counter()
+            estimate_loss(self.forward, self.validation)
+            times.append(time.perf_counter() - began)
+        return times[-1]
 
     def train(self, tracker: str | None, accept_long: bool, quiet: bool) -> Progress:
         """Train to the end of the plan, or to an early stop; goes on where a killed run was."""
@@ -152,6 +158,7 @@ class Training:
             self.announce()
         plan = self.plan(accept_long)
         self.forward.accumulate(plan.accumulation)
+        self.validation = self._validation(plan.evaluation_windows)
         progress = load_state(self.run.last, self.model, self.optimizer) or Progress()
         if progress.step and self.world.is_main:
             print(f"going on after step {progress.step} of {plan.steps}", flush=True)
@@ -270,11 +277,10 @@ class Training:
         """Let the model tell a story from each fixed prompt, for the samples and the report."""
         if log is None:
             return
-        teller = Storyteller(self.model, self.tokenizer, self.precision)
+        teller = Storyteller(self.model, self.tokenizer)
         for seed, prompt in enumerate(self.prompts):
-            told = teller.generate(
-                prompt, max_new_tokens=120, temperature=0.8, top_p=0.95, seed=seed
-            )
+            length = 120 if step else 40  # before training it is noise, of which a little is enough
+            told = teller.generate(prompt, length, temperature=0.8, top_p=0.95, seed=seed)
             log.story(step, prompt, told)
 
 

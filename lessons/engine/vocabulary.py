@@ -62,9 +62,10 @@ _pieces = regex.compile(SPLIT_PATTERN)
 _VISIBLE = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), 256)]
 BYTE_ORDER = [*_VISIBLE, *(byte for byte in range(256) if byte not in _VISIBLE)]
 # In files every byte is one visible letter: its own, or one from U+0100 on (a space is "Ġ").
-_LETTER = {byte: chr(byte if i < len(_VISIBLE) else 256 + i - len(_VISIBLE))
+_LETTER = {byte: byte if i < len(_VISIBLE) else 256 + i - len(_VISIBLE)
            for i, byte in enumerate(BYTE_ORDER)}  # fmt: skip
-_BYTE = {letter: byte for byte, letter in _LETTER.items()}
+# The way back; a letter that stands for no byte becomes one that Latin-1 refuses.
+_BYTE = dict.fromkeys(range(256), 0xFFFF) | {letter: byte for byte, letter in _LETTER.items()}
 
 FILES = {
     "vocab.bpe": "1ce1664773c50f3e0cc8842619a93edc4624525b728b188a9e0be33b7726adc5",
@@ -147,12 +148,12 @@ def make_encoding(
 
 def to_letters(token: bytes) -> str:
     """A token as it stands in the files: one visible letter per byte."""
-    return "".join(_LETTER[byte] for byte in token)
+    return token.decode("latin-1").translate(_LETTER)
 
 
 def from_letters(letters: str) -> bytes:
-    """The bytes that `letters` stand for. Raises KeyError for a letter outside the alphabet."""
-    return bytes(_BYTE[letter] for letter in letters)
+    """The bytes that `letters` stand for. Raises ValueError for a letter outside the alphabet."""
+    return letters.translate(_BYTE).encode("latin-1")
 
 
 def parse_merges(text: str) -> Merges:
@@ -165,7 +166,7 @@ def parse_merges(text: str) -> Merges:
         try:
             left, right = line.split(" ")
             merges.append((from_letters(left), from_letters(right)))
-        except (KeyError, ValueError):
+        except ValueError:
             raise CourseError(f"the merges are damaged in line {number}: {line[:60]!r}") from None
     return merges
 
