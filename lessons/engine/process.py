@@ -8,12 +8,13 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # glibc's malloc.h
 
 
 def wait_politely() -> None:
-    """Let idle OpenMP threads sleep instead of spinning. To be called before torch is imported.
+    """Let waiting OpenMP threads sleep sooner. To be called before torch is imported.
 
-    Threads that wait for each other by spinning need all cores to themselves: with one other busy
-    program on two cores, a training step took eight times as long.
+    Threads that wait for each other by spinning (300,000 rounds by default) need all cores to
+    themselves. Beside one other busy program on two cores, a training step took 1.7 times as long
+    with the default as with this, and up to eight times as long; alone it is some per cent faster.
     """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("GOMP_SPINCOUNT", "30000")
 
 
 def keep_freed_memory() -> None:

@@ -38,7 +38,7 @@ from .stories import Storyteller, openings
 from .tokenizers import load_tokenizer
 
 SAVE_EVERY_SECONDS = 300.0  # a kill never costs more than this
-UNTIMED_STEPS, TIMED_STEPS = 2, 8  # the first ones allocate and compile
+UNTIMED_STEPS, TIMED_STEPS = 2, 16  # the first ones allocate and compile
 TIMING_SECONDS = 15.0  # large models are timed with fewer steps
 LOG_EVERY = 10
 
