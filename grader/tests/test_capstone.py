@@ -100,6 +100,29 @@ def test_stages_are_commands_and_make_the_same(finished, place):
     assert equal(weights(out / "checkpoints/last"), weights(finished / "checkpoints/last"))
 
 
+def test_a_baseline_at_hand_gets_its_column(copy_of_finished, place, monkeypatch):
+    """A random model in DistilGPT-2's layout stands in for its weights."""
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    torch.manual_seed(0)
+    GPT2LMHeadModel(GPT2Config(n_layer=1, n_head=2, n_embd=16, n_positions=64)).save_pretrained(
+        place / "baseline"
+    )
+    monkeypatch.setenv("COURSE_BASELINE", str(place / "baseline"))
+    (copy_of_finished / "metrics.json").unlink()
+    for command in ("evaluate", "report"):
+        result = program_here(command, "--out", copy_of_finished, "--device", "cpu", cwd=place)
+        assert result.returncode == 0, result.stderr
+    table = json.loads((copy_of_finished / "metrics.json").read_text())["baseline"]
+    assert table["DistilGPT-2"]["perplexity"] == pytest.approx(50257, rel=0.05)
+    assert table["this model"]["bits_per_byte"] < table["DistilGPT-2"]["bits_per_byte"]
+    page = (copy_of_finished / "report.html").read_text()
+    assert '<th scope="col" class="number">DistilGPT-2</th>' in page
+    monkeypatch.setenv("COURSE_BASELINE", str(place / "nowhere"))
+    (copy_of_finished / "metrics.json").unlink()
+    refuses("evaluate", "--out", copy_of_finished, cwd=place, says="COURSE_BASELINE names")
+
+
 # Trackers
 
 

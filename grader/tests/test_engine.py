@@ -8,14 +8,16 @@ import pytest
 import torch
 from torch import nn
 
+from solutions.attention import causal_mask, scaled_dot_product_attention
 from solutions.data import get_batch, windows
-from solutions.engine.acceleration import TrainingForward, use_fast_parts
+from solutions.engine.acceleration import TrainingForward, fused_causal_attention, use_fast_parts
 from solutions.engine.batches import BatchSource, WindowOrder, validation_batches
 from solutions.engine.checkpoints import Progress, load_state, load_weights, save_state
 from solutions.engine.devices import choose_device, choose_precision
 from solutions.engine.errors import CourseError
 from solutions.engine.evaluation import score_text
 from solutions.engine.files import read_json, recover, write_atomically, write_folder_atomically
+from solutions.engine.muon import BatchedMuon
 from solutions.engine.optimizers import build_optimizer
 from solutions.engine.scaling import ScaledStep
 from solutions.model import GPT, GPTConfig
@@ -127,6 +129,39 @@ def test_muon_takes_hidden_matrices_only_and_nothing_twice():
     for group in muon.param_groups:
         assert all(".h." in names[id(p)] and p.dim() == 2 for p in group["params"])
     assert isinstance(adamw, torch.optim.AdamW)
+
+
+def test_batched_muon_is_torchs_muon():
+    torch.manual_seed(1)
+    shapes = [(24, 8), (8, 24), (16, 16), (24, 8), (8, 8)]
+    ours = [nn.Parameter(torch.randn(shape) * 0.1) for shape in shapes]
+    theirs = [nn.Parameter(p.detach().clone()) for p in ours]
+    batched = BatchedMuon(ours, lr=0.02, weight_decay=0.1)
+    torchs = torch.optim.Muon(theirs, lr=0.02, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
+    before = [p.detach().clone() for p in ours]
+    for _ in range(4):
+        for a, b in zip(ours, theirs, strict=True):
+            a.grad = torch.randn_like(a)
+            b.grad = a.grad.clone()
+        batched.step()
+        torchs.step()
+    for a, b, start in zip(ours, theirs, before, strict=True):
+        assert float((a - b).detach().norm() / (b - start).detach().norm()) < 0.02  # bf16 rounding
+
+
+@pytest.mark.parametrize(("length", "n_head"), [(2, 1), (33, 3), (256, 4)])
+def test_short_attention_in_half_precision_is_near_the_exact_one(length, n_head):
+    torch.manual_seed(length)
+    exact = [torch.randn(2, n_head, length, 24, requires_grad=True) for _ in range(3)]
+    half = [x.detach().bfloat16().requires_grad_() for x in exact]
+    target = scaled_dot_product_attention(*exact, causal_mask(length))[0]
+    got = fused_causal_attention(*half)[0]
+    assert float((got.float() - target).norm() / target.norm()) < 0.02
+    gradient = torch.randn_like(target)
+    target.backward(gradient)
+    got.backward(gradient.bfloat16())
+    for a, b in zip(half, exact, strict=True):
+        assert float((a.grad.float() - b.grad).norm() / b.grad.norm()) < 0.02
 
 
 @pytest.mark.parametrize("kind", ["adamw", "muon"])

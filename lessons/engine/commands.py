@@ -1,6 +1,7 @@
 """The command line of the capstone: `python -m solutions.tinystories COMMAND`."""
 
 import argparse
+import os
 import shutil
 import sys
 from collections.abc import Sequence
@@ -8,18 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from .errors import CourseError, run_command
+from .options import build_parser
 from .presets import PRESETS
 from .process import keep_freed_memory, wait_politely
-
-EXAMPLES = """\
-examples:
-  run                                          stories made here, the laptop preset, three minutes
-  run --data stories.txt --minutes 20 --out runs/mine
-  run --preset small --data tinystories        the real data set; needs a network and patience
-  generate --out runs/mine --prompt "A cat"    tell a story
-  generate --out runs/mine --interactive       tell stories until you have had enough
-  presets                                      the shapes, and what each costs
-"""
 
 # Wishes that decide what a run computes; they are stored with it (`RunFolder.begin`).
 WISHES = (
@@ -28,6 +20,7 @@ WISHES = (
     *("beta2", "max_norm", "patience", "seed", "n_layer", "n_head", "n_embd", "n_inner"),
     *("block_size", "dropout", "optimizer", "precision", "evaluate_every", "compile"),
 )
+GPT2_VOCABULARY = 50257
 SAMPLING = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
 DEFAULT_SAMPLING = {"temperature": 0.8, "top_p": 0.95}
 
@@ -45,157 +38,7 @@ def _main(arguments: Sequence[str] | None) -> None:
         import torch
 
         torch.set_num_threads(options.threads)
-    options.command(options)
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """The commands and their options. What is not given is absent, so that presets can decide."""
-    parser = argparse.ArgumentParser(
-        prog=f"python -m {__package__.split('.')[0]}.tinystories",
-        description="Train a GPT of your own that tells stories: prepare, train, evaluate, "
-        "generate, report; `run` does all of it. Every command can be stopped and run again.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-
-    def add(name: str, function: Any, text: str) -> argparse.ArgumentParser:
-        command = commands.add_parser(
-            name,
-            help=text,
-            description=f"{text[0].upper()}{text[1:]}.",
-            usage=f"{parser.prog} {name} [options]",
-            argument_default=argparse.SUPPRESS,
-        )
-        command.set_defaults(command=function)
-        return command
-
-    run = add("run", run_all, "the whole way: prepare, train, evaluate, generate, report")
-    prepare = add("prepare", prepare_only, "turn a text into train.bin and val.bin")
-    train = add("train", train_only, "train the model, or go on where it stopped")
-    for command in (run, train, prepare):
-        _data_options(command)
-    for command in (run, train):
-        _training_options(command)
-    evaluate = add("evaluate", evaluate_only, "measure the model on held-out text")
-    generate = add("generate", generate_only, "let the model tell stories")
-    report = add("report", report_only, "write report.html")
-    for command in (evaluate, generate, report):
-        command.add_argument("--out", metavar="DIR", help="the run's folder (default: the newest)")
-        command.add_argument("--checkpoint", metavar="best|last|DIR", help="default: best")
-    for command in (run, train, evaluate, generate, report):
-        _machine_options(command)
-    evaluate.add_argument("--text", metavar="PATH", help="measure on this text instead")
-    for command in (run, evaluate):
-        command.add_argument(
-            "--stride", type=int, metavar="N", help="tokens between windows (default: block size)"
-        )
-    _generate_options(generate)
-    add("presets", show_presets, "list the presets: shapes, recipes, what they cost")
-    return parser
-
-
-def _data_options(command: argparse.ArgumentParser) -> None:
-    group = command.add_argument_group("the run")
-    group.add_argument("--out", metavar="DIR", help="its folder (default: runs/PRESET-DATA)")
-    group.add_argument(
-        "--preset", metavar="NAME", help=f"shape and recipe: {', '.join(PRESETS)} (default: laptop)"
-    )
-    group.add_argument(
-        "--data",
-        metavar="NAME|PATH",
-        help="tinystories, wikipedia, ministories (stories made here, no network), or a .txt, "
-        ".jsonl or .parquet file or a folder of them (default: the preset's)",
-    )
-    group.add_argument(
-        "--valid", metavar="PATH", help="held-out text (default: a tenth of the documents)"
-    )
-    group.add_argument("--stories", type=int, metavar="N", help="how many ministories to make")
-    group.add_argument(
-        "--tokenizer",
-        metavar="NAME|PATH",
-        help="gpt2, bpe:N, sentencepiece:N (trained on the data), or a saved one",
-    )
-    group.add_argument("--seed", type=int, metavar="N", help="of everything random (default: 0)")
-    group.add_argument("--processes", type=int, metavar="N", help="for tokenising")
-    group.add_argument("--quiet", action="store_true", help="no progress bars")
-
-
-def _training_options(command: argparse.ArgumentParser) -> None:
-    length = command.add_argument_group("how long (default: the preset's steps)")
-    length.add_argument("--steps", type=int, metavar="N", help="optimiser steps")
-    length.add_argument("--epochs", type=float, metavar="N", help="readings of the whole text")
-    length.add_argument(
-        "--minutes", type=float, metavar="N", help="turned into steps after a few timed ones"
-    )
-    length.add_argument(
-        "--patience",
-        type=int,
-        metavar="N",
-        help="stop early after N evaluations without progress (default: never)",
-    )
-    length.add_argument(
-        "--evaluate-every", type=int, metavar="STEPS", help="default: ten times a run"
-    )
-    length.add_argument("--yes", action="store_true", help="start also what will take days")
-    recipe = command.add_argument_group("the recipe (default: the preset's)")
-    recipe.add_argument("--recipe", action="store_true", help="lesson 14's recipe()")
-    recipe.add_argument("--batch-size", type=int, metavar="N", help="windows in a micro-batch")
-    recipe.add_argument("--accumulation", type=int, metavar="N", help="micro-batches in a step")
-    recipe.add_argument("--lr", dest="peak_lr", type=float, metavar="X", help="the highest rate")
-    recipe.add_argument("--final-lr", type=float, metavar="X", help="of the last step")
-    recipe.add_argument("--warmup", type=int, metavar="STEPS", help="from 0 to the highest rate")
-    recipe.add_argument(
-        "--weight-decay", type=float, metavar="X", help="of matrices, not of vectors"
-    )
-    recipe.add_argument("--max-norm", type=float, metavar="X", help="clip gradients to this length")
-    recipe.add_argument("--beta1", type=float, metavar="X", help="AdamW's memory of gradients")
-    recipe.add_argument("--beta2", type=float, metavar="X", help="and of their squares")
-    recipe.add_argument("--optimizer", metavar="adamw|muon", help="muon: for the hidden matrices")
-    recipe.add_argument("--dropout", type=float, metavar="X", help="share of numbers left out")
-    shape = command.add_argument_group("the shape (default: the preset's)")
-    for name, text in (
-        ("n-layer", "blocks"),
-        ("n-head", "attention heads in each"),
-        ("n-embd", "width of the stream"),
-        ("n-inner", "inner width of the MLP (4 times n-embd)"),
-        ("block-size", "context, in tokens"),
-    ):
-        shape.add_argument(f"--{name}", type=int, metavar="N", help=text)
-    speed = command.add_argument_group("speed and logs")
-    speed.add_argument(
-        "--compile", metavar="auto|yes|no", help="torch.compile (auto: where it pays, on CUDA)"
-    )
-    speed.add_argument("--log", metavar="TRACKER", help="also to tensorboard, wandb or trackio")
-
-
-def _machine_options(command: argparse.ArgumentParser) -> None:
-    group = command.add_argument_group("the machine")
-    group.add_argument("--device", metavar="NAME", help="auto, cpu, cuda or mps (default: auto)")
-    group.add_argument("--precision", metavar="NAME", help="auto, fp32, bf16 or fp16")
-    group.add_argument("--threads", type=int, metavar="N", help="CPU threads")
-
-
-def _generate_options(command: argparse.ArgumentParser) -> None:
-    what = command.add_argument_group("what to continue")
-    what.add_argument(
-        "--prompt", action="append", metavar="TEXT", help="may be given several times"
-    )
-    what.add_argument("--file", metavar="PATH", help="prompts, one a line")
-    what.add_argument("--interactive", action="store_true", help="ask for prompts until Ctrl-D")
-    how = command.add_argument_group("how (default: --temperature 0.8 --top-p 0.95)")
-    how.add_argument("--tokens", type=int, metavar="N", help="at most so many (default: 200)")
-    how.add_argument("--temperature", type=float, metavar="X", help="below 1 bolder, above wilder")
-    how.add_argument("--top-k", type=int, metavar="K", help="only the K most probable")
-    how.add_argument("--top-p", type=float, metavar="P", help="the fewest that hold P together")
-    how.add_argument("--min-p", type=float, metavar="P", help="none below P times the best")
-    how.add_argument("--repetition-penalty", type=float, metavar="X", help="above 1: fewer repeats")
-    how.add_argument("--greedy", action="store_true", help="always the most probable token")
-    how.add_argument("--beams", type=int, metavar="N", help="search the most probable text")
-    how.add_argument("--seed", type=int, metavar="N", help="the same seed tells the same story")
-    look = command.add_argument_group("looking inside")
-    look.add_argument("--top-predictions", type=int, metavar="K", help="the next token's table")
-    look.add_argument("--trace", action="store_true", help="confidence and entropy, step by step")
+    COMMANDS[options.command](options)
 
 
 def _run_folder(options: argparse.Namespace, wishes: dict[str, Any] | None = None) -> Any:
@@ -254,8 +97,6 @@ def train_only(options: argparse.Namespace) -> None:
 
 def run_all(options: argparse.Namespace) -> None:
     """`run`."""
-    import os
-
     from .pipeline import sample_stories
 
     train_only(options)
@@ -406,11 +247,20 @@ def _show_trace(teller: Any, prompt: str, tokens: int, how: dict[str, Any]) -> N
 
 def show_presets(options: argparse.Namespace) -> None:
     """`presets`."""
+    import torch
+
+    from ..model import GPT
+    from .settings import resolve
+
     for name, preset in PRESETS.items():
         train = preset.train
+        vocab_size = int(preset.tokenizer.partition(":")[2] or GPT2_VOCABULARY)
+        with torch.device("meta"):  # counted, not made
+            parameters = GPT(resolve({"preset": name}).model_config(vocab_size)).num_parameters()
         print(
-            f"{name}: {preset.n_layer} layers, {preset.n_head} heads, width {preset.n_embd}, "
-            f"context {preset.block_size}, tokenizer {preset.tokenizer} ({preset.origin})"
+            f"{name}: {parameters:,} parameters: {preset.n_layer} layers, {preset.n_head} heads, "
+            f"width {preset.n_embd}, context {preset.block_size}, {preset.tokenizer} vocabulary "
+            f"({preset.origin})"
         )
         windows = train["batch_size"] * train.get("accumulation", 1)
         tokens = train["steps"] * windows * preset.block_size
@@ -425,3 +275,14 @@ def show_presets(options: argparse.Namespace) -> None:
                 f"    {expect.basis}: {expect.tokens / 1e6:,.0f} M tokens on {expect.hardware}: "
                 f"{expect.hours:,.1f} h, {expect.memory_gb:g} GB{quality}"
             )
+
+
+COMMANDS = {
+    "run": run_all,
+    "prepare": prepare_only,
+    "train": train_only,
+    "evaluate": evaluate_only,
+    "generate": generate_only,
+    "report": report_only,
+    "presets": show_presets,
+}
