@@ -9,7 +9,7 @@ CPU_WHEELS := https://download.pytorch.org/whl/cpu
 .PHONY: demo test verify lint format types site clean
 
 demo: $(READY)
-	$(BIN)/python -m solutions.tinystories run --minutes 2.5 --out runs/demo
+	$(BIN)/python -m solutions.tinystories run --minutes 2.25 --out runs/demo
 
 test: $(READY)
 	$(BIN)/python -m pytest -m "not slow" -q -n 2 --dist loadfile

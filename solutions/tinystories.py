@@ -72,9 +72,9 @@ def recipe() -> dict[str, Any]:
     return {
         "peak_lr": 5e-3,
         "final_lr": 0.0,
-        "warmup": 75,
+        "warmup": 60,
         "weight_decay": 0.1,
-        "batch_size": 8,
+        "batch_size": 16,
         "dropout": 0.0,
         "optimizer": "muon",
     }

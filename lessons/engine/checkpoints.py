@@ -11,13 +11,22 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from ..model import GPT
 from .errors import CourseError
-from .files import read_json, recover, sha256_of_file, write_folder_atomically, write_json
+from .files import (
+    read_json,
+    recover,
+    sha256_of_file,
+    write_atomically,
+    write_folder_atomically,
+    write_json,
+)
 from .optimizers import Optimizers
 from .pretrained import load_model, save_model
+
+OPTIMIZER = "optimizer.safetensors"
 
 
 @dataclass
@@ -49,14 +58,16 @@ def save_state(
 ) -> None:
     """Write a checkpoint to go on from: the same, and the optimiser's state."""
     with write_folder_atomically(folder) as fresh:
-        save_file(optimizer.tensors(), fresh / "optimizer.safetensors")
+        with write_atomically(fresh / OPTIMIZER, "wb") as file:
+            file.write(save(optimizer.tensors()))
         _write_weights(fresh, model, tokenizer, progress)
 
 
 def _write_weights(fresh: Path, model: GPT, tokenizer: Any, progress: Progress) -> None:
     save_model(model, fresh)
     tokenizer.save(fresh)
-    hashes = {file.name: sha256_of_file(file) for file in sorted(fresh.glob("*.safetensors"))}
+    # The model's file carries a checksum of its own (`pretrained.py`).
+    hashes = {file.name: sha256_of_file(file) for file in fresh.glob(OPTIMIZER)}
     write_json(fresh / "trainer.json", {"progress": asdict(progress), "sha256": hashes})
 
 
@@ -88,7 +99,7 @@ def load_state(folder: Path, model: GPT, optimizer: Optimizers) -> Progress | No
     weights = load_weights(folder)
     try:
         model.load_state_dict(weights.state_dict())
-        optimizer.load_tensors(load_file(folder / "optimizer.safetensors"))
+        optimizer.load_tensors(load_file(folder / OPTIMIZER))
     except (RuntimeError, ValueError, KeyError, OSError, SafetensorError) as error:
         reason = str(error).splitlines()[0]
         raise CourseError(

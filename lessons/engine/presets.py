@@ -48,7 +48,7 @@ PRESETS: dict[str, Preset] = {
         n_embd=256,
         block_size=256,
         tokenizer="bpe:4096",
-        train={"steps": 1500, "batch_size": 8, "peak_lr": 5e-3, "warmup": 75, "final_lr": 0.0},
+        train={"steps": 1000, "batch_size": 16, "peak_lr": 5e-3, "warmup": 60, "final_lr": 0.0},
         optimizer="muon",
     ),
     "nano": Preset(
