@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from math import ceil
 from statistics import median
 from typing import Any
 
@@ -192,7 +193,7 @@ class Training:
         interrupted: list[int],
     ) -> None:
         steps, config = plan.steps, self.settings.train_config(plan.steps)
-        evaluate_every = self.settings.evaluate_every or max(1, steps // EVALUATIONS_PER_RUN)
+        evaluate_every = self.settings.evaluate_every or ceil(steps / EVALUATIONS_PER_RUN)
         batches_of = self._batches(plan.batch_size, plan.accumulation)
         step_once = self._step_function(progress.scaler)
         if progress.step == 0:
