@@ -15,6 +15,7 @@ EVALUATION_ROWS = 8  # windows at a time
 EVALUATION_SHARE = 0.1  # of a run counted in minutes: all evaluations together take at most that
 FEWEST_STEPS = 200  # a run counted in minutes takes smaller batches rather than fewer steps
 SMALLEST_BATCH = 4  # windows
+BESIDES = 1.06  # reading, logging, saving and telling stories, on top of the steps themselves
 LONG_RUN_HOURS = 24.0
 
 
@@ -70,7 +71,7 @@ def make_plan(
             wanted = max(SMALLEST_BATCH, int(batch_size * longest / seconds))
             batch_size = ceil(wanted / world.size) * world.size
             seconds = main_decides(seconds_of_step(batch_size), world)
-        steps = int(time / (seconds * accumulation))
+        steps = int(time / (seconds * accumulation * BESIDES))
     elif "epochs" in length:
         steps = ceil(length["epochs"] * windows_per_epoch / (batch_size * accumulation))
     else:
