@@ -132,8 +132,8 @@ def ablation(bits_per_byte_of: Callable[[dict[str, Any]], float]) -> Ablation:
     change = 100 * (after / before - 1)
     conclusion = (
         "AdamW, at its own best rate, in Muon's place for the hidden matrices changed the held-out "
-        f"bits per byte by {change:+.1f} per cent at the same number of steps. Two seeds of one "
-        "recipe differed by 0.3 per cent, so a change much larger than that is no accident."
+        f"bits per byte by {change:+.1f} per cent at the same number of steps. On a smaller model two "
+        "seeds differed by 0.3 per cent, so a change much larger than that is no accident."
     )
     return Ablation("optimizer", before, after, conclusion)
     # </solution>

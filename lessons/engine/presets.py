@@ -11,7 +11,8 @@ class Expectation:
     """What a recipe costs and brings. `basis` says how we know.
 
     "measured": the run was made. "derived": hours from one timed step (CPU) or from 6 x parameters
-    x tokens at 30 % of the peak rate (GPU), memory from that step; bits per byte from the losses
+    x tokens at 30 % of the peak rate (GPU), memory from that step on the CPU (no GPU was at
+    hand: there it is a guess); bits per byte from the losses
     published for story models of that size (Karpathy's llama2.c: 1.07, 0.85 and 0.76 nats per token
     of about 3.9 bytes at 15, 42 and 110 million parameters) and our own curve below 10 million
     tokens, for `wikipedia` from the fit of Hoffmann et al. (2022).
