@@ -12,6 +12,7 @@ import io
 import re
 import subprocess
 import sys
+import textwrap
 import tokenize
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -64,9 +65,10 @@ def make_stubs(root: Path) -> dict[Path, str]:
 
 def make_stub(solution: str, lesson: Lesson) -> str:
     """Return the text of a lesson's stub. Raises CourseError where a marker stands wrongly."""
-    tree = _parse(solution, lesson)
-    lines = solution.split("\n")
-    for region in reversed(find_regions(solution, tree, lesson)):
+    asked = add_predictions(solution, lesson)
+    tree = _parse(asked, lesson)
+    lines = asked.split("\n")
+    for region in reversed(find_regions(asked, tree, lesson)):
         indent = " " * region.given[0].col_offset
         lines[region.first - 1 : region.last] = [indent + _refusal(lesson, region)]
     # F401: imports that nothing uses (any more); I: the blank lines behind those that are left
@@ -78,6 +80,31 @@ def make_stub(solution: str, lesson: Lesson) -> str:
     stub = f"# lesson {lesson.number}, stub {_hash(text)} (yours to fill in)\n{text}"
     check_stub(stub, solution, lesson)
     return stub
+
+
+def add_predictions(solution: str, lesson: Lesson) -> str:
+    """Return the solution with each step's prediction in its docstring, before the numbered way.
+
+    Raises CourseError where a step has a prediction and its docstring no line that begins with 1.
+    """
+    lines = solution.split("\n")
+    predictions = {step.name: step.prediction for step in lesson.steps if step.prediction}
+    for region in reversed(find_regions(solution, _parse(solution, lesson), lesson)):
+        if region.name not in predictions:
+            continue
+        docstring = region.given[0]
+        inside = range(docstring.lineno - 1, docstring.end_lineno or 0)
+        way = [number for number in inside if lines[number].strip().startswith("1. ")]
+        if not way:
+            raise CourseError(
+                f"solutions/{lesson.module}.py: {region.name}'s docstring has no step 1 to put its "
+                "prediction before"
+            )
+        indent = " " * docstring.col_offset
+        text = f"Predict first: {predictions[region.name]}"
+        width = 100 - len(indent)
+        lines[way[0] : way[0]] = [*(indent + part for part in textwrap.wrap(text, width)), ""]
+    return "\n".join(lines)
 
 
 def find_regions(solution: str, tree: ast.Module, lesson: Lesson) -> list[Region]:
@@ -117,9 +144,11 @@ def find_regions(solution: str, tree: ast.Module, lesson: Lesson) -> list[Region
 def check_stub(stub: str, solution: str, lesson: Lesson) -> None:
     """Raise CourseError unless the stub holds nothing of what is marked in the solution.
 
-    Compares syntax trees: a marked function is its docstring, what is given, and the raise; all
-    else is as in the solution, except that imports may be fewer and the guard has come in.
+    Compares syntax trees: a marked function is its docstring with the prediction, what is given, and
+    the raise; all else is as in the solution, except that imports may be fewer and the guard has
+    come in.
     """
+    solution = add_predictions(solution, lesson)
     expected, found = _parse(solution, lesson), _parse(stub, lesson)
     regions = find_regions(solution, expected, lesson)
     allowed = Counter(

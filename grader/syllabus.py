@@ -1,7 +1,7 @@
 """Reads `syllabus.toml`, the only list of lessons."""
 
 import tomllib
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,12 @@ class Step:
 
     name: str  # `softmax`; `GPT.forward` for a method
     kind: str  # "core", or "stretch": extra points, needed by nothing
+    points: int = 0  # the sum over its checks; 0 as long as the lesson has none
+    prediction: str = ""  # asked in the stub, before the learner writes
+    reveals: str = ""  # its answer, shown when the step's checks pass
+    hints: dict[str, tuple[str, ...]] = field(
+        default_factory=dict
+    )  # check -> idea, direction, line
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,26 @@ class Lesson:
     title: str
     needs: tuple[str, ...]  # numbers of the earlier lessons whose modules it imports or builds on
     steps: tuple[Step, ...]  # in the order in which the learner writes them
+
+    @property
+    def points(self) -> int:
+        """How many points there are to get, core and stretch."""
+        return sum(step.points for step in self.steps)
+
+    def step(self, name: str) -> Step:
+        """Return the step of this name. Raises KeyError."""
+        return {step.name: step for step in self.steps}[name]
+
+
+def find_lesson(number: str, lessons: tuple[Lesson, ...] | None = None) -> Lesson:
+    """Return the lesson with this number; "3" and "lessons/03" mean "03". Raises CourseError."""
+    lessons = read_syllabus() if lessons is None else lessons
+    wanted = Path(number).name.zfill(2)
+    for lesson in lessons:
+        if wanted in (lesson.number, lesson.module):
+            return lesson
+    numbers = ", ".join(lesson.number for lesson in lessons)
+    raise CourseError(f"no lesson {number!r}; there are: {numbers}")
 
 
 def read_syllabus(path: Path = SYLLABUS) -> tuple[Lesson, ...]:
@@ -49,7 +75,7 @@ def read_syllabus(path: Path = SYLLABUS) -> tuple[Lesson, ...]:
 def _read_lesson(entry: dict[str, Any], where: str) -> Lesson:
     steps = []
     for table in _tables(entry, "step", where):
-        step = Step(**_texts(table, Step, f"{where}, step {table.get('name', '(no name)')}"))
+        step = _read_step(table, f"{where}, step {table.get('name', '(no name)')}")
         if step.kind not in KINDS:
             raise CourseError(f"{where}: {step.name} is {step.kind!r}, not core or stretch")
         steps.append(step)
@@ -62,6 +88,26 @@ def _read_lesson(entry: dict[str, Any], where: str) -> Lesson:
         raise CourseError(f'{where}: needs must be a list of numbers in quotes, such as ["00"]')
     rest = {key: value for key, value in entry.items() if key not in ("needs", "step")}
     return Lesson(**_texts(rest, Lesson, where), needs=tuple(needs), steps=tuple(steps))
+
+
+def _read_step(table: dict[str, Any], where: str) -> Step:
+    optional = ("points", "prediction", "reveals", "hints")
+    texts = _texts({key: v for key, v in table.items() if key not in optional}, Step, where)
+    points, hints = table.get("points", 0), table.get("hints", {})
+    if type(points) is not int or points < 0:
+        raise CourseError(f"{where}: points must be a number from 0 up, not {points!r}")
+    prediction, reveals = table.get("prediction", ""), table.get("reveals", "")
+    if not (isinstance(prediction, str) and isinstance(reveals, str)):
+        raise CourseError(f"{where}: prediction and reveals must be texts in quotes")
+    if bool(prediction) != bool(reveals):
+        raise CourseError(f"{where}: a prediction needs what it reveals, and the other way round")
+    if not isinstance(hints, dict):
+        raise CourseError(f"{where}: hints must be a table: check = [three texts]")
+    for check, three in hints.items():
+        if not isinstance(three, list) or [type(text) for text in three] != [str] * 3:
+            raise CourseError(f"{where}: the hints for {check} must be three texts")
+    pairs = {check: tuple(three) for check, three in hints.items()}
+    return Step(**texts, points=points, prediction=prediction, reveals=reveals, hints=pairs)
 
 
 def _check_place(lesson: Lesson, earlier: list[Lesson], file: str) -> None:
@@ -87,7 +133,7 @@ def _tables(table: dict[str, Any], key: str, where: str) -> list[dict[str, Any]]
 
 def _texts(table: dict[str, Any], kind: type, where: str) -> dict[str, str]:
     """Return the entries of `table`, which must be exactly the fields of `kind` that are text."""
-    wanted = [field.name for field in fields(kind) if field.type is str]
+    wanted = [f.name for f in fields(kind) if f.type is str and f.default is MISSING]
     for name in wanted:
         if not isinstance(table.get(name), str) or not table[name]:
             raise CourseError(f"{where}: no {name} (a text in quotes)")

@@ -1,6 +1,7 @@
 """The syllabus and the stubs: what the learner opens holds nothing of the solution, and stays theirs."""
 
 import ast
+import re
 import os
 import shutil
 import subprocess
@@ -128,7 +129,11 @@ def test_a_stub_holds_nothing_of_its_solution(lesson):
         marker = next(n for n in range(whole.lineno, len(lines)) if "# <solution>" in lines[n - 1])
         given = [ast.unparse(node) for node in whole.body if node.lineno < marker]
         refusal = f"raise NotImplementedError('lesson {lesson.number}: {step.name}')"
-        assert [ast.unparse(node) for node in left.body] == [*given, refusal]
+        assert [ast.unparse(node) for node in left.body[1:]] == [*given[1:], refusal]
+        asked = re.sub(r"Predict first: .*?\n\n *", "", ast.get_docstring(left), flags=re.DOTALL)
+        assert asked == ast.get_docstring(whole)
+        words = " ".join(ast.get_docstring(left).split())
+        assert f"Predict first: {step.prediction}" in words or not step.prediction
         assert ast.get_docstring(left) == ast.get_docstring(whole)
     assert "solution>" not in stub_of(lesson)
 

@@ -1,4 +1,4 @@
-# lesson 03, stub 296c74703e3c (yours to fill in)
+# lesson 03, stub a88cfb54f216 (yours to fill in)
 """Lesson 03: attention. How a word finds out which of the words before it matter.
 
 Every place in the text asks a question (its *query*), and every place offers an answer to be found
@@ -44,6 +44,9 @@ def causal_mask(
     The queries are the LAST of the keys: with 2 queries and 5 keys they stand at places 3 and 4.
     Returns (T, K), bool, on `device`. Raises ValueError when there are more queries than keys.
 
+    Predict first: causal_mask(4) has 16 places. How many of them are True? And how many of
+    causal_mask(2, 5)?
+
     1. Write down the place of every query and the place of every key, counted in the same text.
     2. A query may see the keys at its own place and before it. Compare a column of queries,
        (T, 1), with a row of keys, (K,), and torch fills the whole table.
@@ -67,6 +70,9 @@ def scaled_dot_product_attention(
     Returns output (..., T, D') and weights (..., T, K). The weights are those before dropout: each
     row sums to 1. Source: Vaswani et al. (2017), equation 1.
 
+    Predict first: A query of 64 numbers, all 1, meets two keys: one all 1, one all -1. Before the
+    softmax, how far apart are the two scores: 2, 16 or 128?
+
     1. Compare every query with every key: a matrix product with the last two dimensions of k
        swapped, (..., T, K).
     2. Divide by sqrt(D). A sum of D products grows like sqrt(D), and a softmax over large numbers
@@ -84,6 +90,9 @@ def split_heads(x: torch.Tensor, n_head: int) -> torch.Tensor:
     x: (B, T, H * D). Returns (B, H, T, D), so that heads are one more batch dimension.
     Raises ValueError when the channels cannot be cut into n_head equal parts.
 
+    Predict first: x has the shape (2, 5, 12) and there are 3 heads. What is the shape of the
+    result?
+
     1. Reshape the last dimension into two. (Reshaping right away to (B, H, T, D) has the right
        shape and mixes up places and channels: the order of the numbers does not change.)
     2. Swap time and heads.
@@ -95,6 +104,8 @@ def merge_heads(x: torch.Tensor) -> torch.Tensor:
     """Put the heads side by side again: undo `split_heads`.
 
     x: (B, H, T, D). Returns (B, T, H * D).
+
+    Predict first: After x.transpose(1, 2), which of these fails with an error: view or reshape?
 
     1. Swap heads and time back.
     2. Join the last two dimensions. After a swap the numbers no longer lie in memory in the order
@@ -134,6 +145,8 @@ class CausalSelfAttention(nn.Module):
         then x holds only what is new, and `cache.append(k, v)` returns old and new ones together.
         Returns (B, T, C).
 
+        Predict first: n_embd is 24 and there are 7 heads. How many numbers per place leave c_attn?
+
         1. `c_attn`, then cut the channels into three: queries first, then keys, then values.
         2. Split each into heads. With a cache, exchange k and v for all of them, (B, H, K, D).
         3. The causal mask for T queries and K keys. A single query is the newest and may see all,
@@ -162,6 +175,9 @@ def fused_attention(
     q, k, v, mask, dropout_p: as above. Returns (output (..., T, D'), None).
     Source: Dao et al., "FlashAttention" (2022).
 
+    Predict first: With 3 queries and 5 keys, is torch's is_causal=True the mask of causal_mask(3,
+    5)?
+
     1. `F.scaled_dot_product_attention` takes everything as it is: its mask too is True where a
        query may look.
     2. If the mask is the plain causal one, say `is_causal=True` instead of passing it, and half
@@ -179,6 +195,8 @@ def sliding_window_mask(
     n_queries, n_keys, device: as for `causal_mask`. window: at least 1 (1: only itself).
     Returns (T, K), bool. Raises ValueError for a window below 1, or more queries than keys.
     Source: Beltagy et al., "Longformer" (2020), section 3.1.
+
+    Predict first: With a window of 2 over 5 places, how many places are True?
 
     1. Begin with `causal_mask`: it has already settled the future.
     2. What is too long ago? For the query at place p the keys up to p - window: the same

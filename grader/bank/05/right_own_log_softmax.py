@@ -1,0 +1,223 @@
+"""Lesson 05 with a loss written out: every place is computed, those to be ignored count 0.
+
+The head answers for all places before the last is picked, and hooks watch the stream.
+"""
+
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from .attention import LayerCacheLike
+from .blocks import Block, LayerNorm
+from .embeddings import TokenEmbedding
+
+IGNORE = -1  # a target with this id is not scored
+
+# The weights that GPT-2's files hold the other way round, (inputs, outputs): its layers were
+# written as convolutions of width 1 ("Conv1D").
+TURNED_WEIGHTS = (
+    "attn.c_attn.weight",
+    "attn.c_proj.weight",
+    "mlp.c_fc.weight",
+    "mlp.c_proj.weight",
+)
+
+
+@dataclass
+class GPTConfig:
+    """The shape of a model. What is not said is GPT-2's smallest."""
+
+    vocab_size: int = 50257  # V
+    block_size: int = 1024  # the longest text that fits, in tokens
+    n_layer: int = 12  # blocks
+    n_head: int = 12  # heads in each
+    n_embd: int = 768  # C
+    n_inner: int | None = None  # inner width of the MLP; None: 4 * n_embd
+    dropout: float = 0.0
+    layer_norm_epsilon: float = 1e-5
+    tie_weights: bool = True  # the head shares the token table
+
+    def __post_init__(self) -> None:
+        """Refuse shapes that cannot be."""
+        for name in ("vocab_size", "block_size", "n_layer", "n_head", "n_embd"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.n_head > self.n_embd:
+            raise ValueError(f"{self.n_head} heads are too many for n_embd = {self.n_embd}")
+        if self.n_inner is not None and self.n_inner < 1:
+            raise ValueError(f"n_inner must be at least 1 or None, not {self.n_inner}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must be in [0, 1), not {self.dropout}")
+
+
+class CacheLike(Protocol):
+    """What lesson 09 will hand to the model: the keys and values of all layers."""
+
+    @property
+    def length(self) -> int:
+        """How many tokens are in it already."""
+        ...
+
+    def __getitem__(self, layer: int) -> LayerCacheLike:
+        """The part of one layer."""
+        ...
+
+
+def next_token_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Return the mean cross-entropy, in nats, over the targets that are to be scored."""
+    logits = logits.float()
+    shifted = logits - logits.detach().amax(dim=-1, keepdim=True)  # (B, T, V)
+    log_sums = shifted.exp().sum(dim=-1).log()  # (B, T)
+    ignored = targets == IGNORE
+    picked = shifted.gather(-1, targets.masked_fill(ignored, 0).unsqueeze(-1)).squeeze(-1)
+    surprise = (log_sums - picked).masked_fill(ignored, 0.0)
+    return surprise.sum() / (~ignored).sum()
+
+
+class GPT(nn.Module):
+    """A decoder-only transformer with GPT-2's parts, under GPT-2's names."""
+
+    def __init__(self, config: GPTConfig) -> None:
+        """Given: make all parts, then initialise them."""
+        super().__init__()
+        self.config = config
+        token_table = TokenEmbedding(config.vocab_size, config.n_embd)
+        shape = (config.n_embd, config.n_head, config.n_inner)
+        blocks = [
+            Block(*shape, config.dropout, config.layer_norm_epsilon) for _ in range(config.n_layer)
+        ]
+        # Any: type checkers cannot see what a ModuleDict holds
+        self.transformer: Any = nn.ModuleDict(
+            {
+                "wte": token_table,
+                "wpe": TokenEmbedding(config.block_size, config.n_embd),
+                "drop": nn.Dropout(config.dropout),
+                "h": nn.ModuleList(blocks),
+                "ln_f": LayerNorm(config.n_embd, config.layer_norm_epsilon),
+            }
+        )
+        self.lm_head = nn.Linear(config.n_embd, config.vocab_size, bias=False)
+        if config.tie_weights:
+            self.lm_head.weight = token_table.weight
+        self.loss = next_token_loss
+        self.initialise_weights()
+
+    def initialise_weights(self) -> None:
+        """Give every parameter its first value, as GPT-2 does."""
+        std = {"c_attn": 0.02, "c_fc": 0.02, "wte": 0.02, "wpe": 0.02, "lm_head": 0.02}
+        std["c_proj"] = 0.02 / math.sqrt(2 * self.config.n_layer)
+        for name, module in self.named_modules():
+            layer = name.rpartition(".")[2]
+            if layer in std:
+                nn.init.normal_(module.weight, std=std[layer])
+                if getattr(module, "bias", None) is not None:
+                    nn.init.zeros_(module.bias)
+            elif layer.startswith("ln_"):  # so they are already, but now it stands here
+                nn.init.ones_(module.weight)
+                nn.init.zeros_(module.bias)
+
+    def check_ids(self, ids: torch.Tensor, start: int) -> None:
+        """Given: raise ValueError for ids that the model has no vector for."""
+        if ids.dim() != 2 or ids.numel() == 0:
+            raise ValueError(f"ids must be (batch, time) and not empty, not {tuple(ids.shape)}")
+        if start + ids.shape[1] > self.config.block_size:
+            raise ValueError(
+                f"{start + ids.shape[1]} tokens are more than block_size = {self.config.block_size}"
+            )
+        if ids.device.type == "cpu" and not torch.compiler.is_compiling():
+            low, high = (int(extreme) for extreme in ids.aminmax())
+            if low < 0 or high >= self.config.vocab_size:
+                wrong = low if low < 0 else high
+                raise ValueError(f"no token {wrong}: ids go from 0 to {self.config.vocab_size - 1}")
+
+    def embed(self, ids: torch.Tensor, start: int = 0) -> torch.Tensor:
+        """Turn ids into what enters the first block."""
+        self.check_ids(ids, start)
+        last = start + ids.shape[1]
+        places = torch.arange(self.config.block_size, device=ids.device)[start:last].expand_as(ids)
+        return self.transformer.drop(self.transformer.wpe(places) + self.transformer.wte(ids))
+
+    def forward(
+        self,
+        ids: torch.Tensor,
+        targets: torch.Tensor | None = None,
+        cache: CacheLike | None = None,
+        last_only: bool = False,
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Say for every place which token comes next, and, given the truth, how wrong that was."""
+        x = self.embed(ids, start=cache.length if cache is not None else 0)
+        layer = 0
+        while layer < self.config.n_layer:
+            x = self.transformer.h[layer](x, None if cache is None else cache[layer])
+            layer += 1
+        logits = torch.matmul(self.transformer.ln_f(x), self.lm_head.weight.t())  # (B, T, V)
+        if last_only:
+            logits = logits[:, -1:, :]
+        if targets is not None:
+            return logits, self.loss(logits, targets)
+        return logits, None
+
+    def num_parameters(self) -> int:
+        """Return how many numbers the model learns; a table that is shared counts once."""
+        total = sum(tensor.numel() for tensor in self.state_dict().values())
+        if self.lm_head.weight is self.transformer.wte.weight:
+            total -= self.lm_head.weight.numel()
+        return total
+
+    @staticmethod
+    def from_pretrained(name_or_folder: str | Path, network: bool = True) -> "GPT":
+        """Load a model of the GPT-2 family: a name on the hub (local cache first) or a folder."""
+        from .engine.pretrained import load_pretrained  # not above: it imports this file
+
+        return load_pretrained(name_or_folder, network=network)
+
+    def save_pretrained(self, folder: str | Path, end_of_text: int | None = None) -> None:
+        """Write the folder so that transformers' GPT2LMHeadModel can load it too."""
+        from .engine.pretrained import save_gpt2
+
+        save_gpt2(self, folder, end_of_text=end_of_text)
+
+    def hidden_states(self, ids: torch.Tensor) -> list[torch.Tensor]:
+        """Return the stream on its way: as it enters the first block, and behind each block."""
+        states = []
+        blocks = self.transformer.h
+        hooks = [blocks[0].register_forward_pre_hook(lambda block, given: states.append(given[0]))]
+        for block in blocks:
+            hooks.append(
+                block.register_forward_hook(lambda block, given, made: states.append(made))
+            )
+        try:
+            self(ids)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return states
+
+    def logit_lens(self, ids: torch.Tensor) -> list[torch.Tensor]:
+        """Return what the model would say if it had to stop behind each block."""
+        *states, last = self.hidden_states(ids)
+        logits = [self.lm_head(self.transformer.ln_f(state)) for state in states]
+        logits.append(self.lm_head(self.transformer.ln_f(last)))
+        return logits
+
+
+MASK = re.compile(r".*\.attn\.(masked_)?bias")
+TURNED = re.compile(r".*\b(attn\.c_attn|attn\.c_proj|mlp\.c_fc|mlp\.c_proj)\.weight")
+
+
+def convert_gpt2_weights(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return the weights of a GPT-2 file under the names, and the way round, that `GPT` expects."""
+    converted = {}
+    for name, tensor in state.items():
+        if MASK.fullmatch(name):
+            continue
+        full_name = re.sub(r"^(?!transformer\.|lm_head\.)", "transformer.", name)
+        converted[full_name] = tensor.t().contiguous() if TURNED.fullmatch(name) else tensor
+    if "lm_head.weight" not in converted and "transformer.wte.weight" in converted:
+        converted["lm_head.weight"] = converted["transformer.wte.weight"]
+    return converted

@@ -1,0 +1,193 @@
+"""The two ways to reach the learner's module: in this process, or in a child.
+
+Both take a request and give its answer (see `bench.py`), and both end it when it takes too long.
+"""
+
+import contextlib
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+from .bench import Bench, TimeUpError
+from .border import Packet, pack
+from .paths import ROOT
+from .serve import DIED
+from .settings import keep_random_state
+from .wire import WireError, receive, send
+
+START_SECONDS = 60  # for a child to import torch, on a machine that has other things to do
+
+ENDED = "the process with your code ended by itself (an `exit()`? too much memory?)"
+
+
+class DiedError(Exception):
+    """The process with the learner's module ended, or answered with nonsense."""
+
+
+class Backend(Protocol):
+    """A way to reach a module. `session` loads it afresh; `ask` does one thing with it."""
+
+    def session(self, module: str, folders: list[Path], seed: int) -> Any:
+        """Open a session, to be used with `with`; the module is loaded by the first request."""
+        ...
+
+    def ask(self, request: Packet, seconds: float) -> Packet:
+        """Return the answer. Raises TimeUpError and DiedError."""
+        ...
+
+
+class InThisProcess:
+    """The learner's module beside the checks: at once, on every platform."""
+
+    bench: Bench
+
+    @contextlib.contextmanager
+    def session(self, module: str, folders: list[Path], seed: int) -> Iterator[None]:
+        """Load the module afresh, and leave nothing of it behind."""
+        self.bench = Bench(module, folders, seed)
+        with keep_random_state():
+            yield
+
+    def ask(self, request: Packet, seconds: float) -> Packet:
+        """Return the answer of a bench in this process."""
+        with time_limit(seconds):
+            return self.bench.answer(request)
+
+
+@contextlib.contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raise TimeUpError in what runs inside, where the platform has a timer for that.
+
+    The timer goes on ticking: a loop with `except:` swallows the first error, not all of them.
+    """
+    if (
+        not hasattr(signal, "setitimer")
+        or threading.current_thread() is not threading.main_thread()
+    ):
+        yield
+        return
+
+    def time_is_up(signum: int, frame: object) -> None:
+        raise TimeUpError
+
+    previous = signal.signal(signal.SIGALRM, time_is_up)
+    signal.setitimer(signal.ITIMER_REAL, max(seconds, 0.001), 0.2)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+
+
+class InAChild:
+    """The learner's module in another process, over the protocol of `wire.py`.
+
+    The child (`serve.py`) imports torch once and, where the platform can, forks for every session.
+    It is started when it is first needed, and again after it had to be killed.
+    """
+
+    def __init__(self) -> None:
+        self.child: Any = None
+        self.open = False
+        self.answers: queue.Queue[Packet | WireError] = queue.Queue()
+
+    @contextlib.contextmanager
+    def session(self, module: str, folders: list[Path], seed: int) -> Iterator[None]:
+        """Let the child load the module afresh."""
+        self.start()
+        try:
+            self._send({"module": module, "folders": list(map(str, folders)), "seed": seed})
+            self.open = True
+            yield
+            if self.open:
+                self._send(None)
+                self._receive(START_SECONDS)
+        finally:
+            self.open = False
+
+    def ask(self, request: Packet, seconds: float) -> Packet:
+        """Return the child's answer; a child that takes too long is killed."""
+        if not self.open:
+            raise DiedError("the process with your code had to be ended")
+        self._send_packet(request)
+        return self._receive(seconds)
+
+    def start(self) -> None:
+        """Start the child, unless it is there."""
+        if self.child and self.child.poll() is None:
+            return
+        self.child, streams = self.launch()
+        self.to_child, from_child = streams
+        self.answers = queue.Queue()
+        threading.Thread(
+            target=_pump, args=(from_child, self.answers), daemon=True, name="answers"
+        ).start()
+        self._receive(START_SECONDS)  # it says that it is there
+
+    def launch(self) -> tuple[Any, tuple[BinaryIO, BinaryIO]]:
+        """Return a new child, and the streams to it and from it."""
+        child = subprocess.Popen(
+            [sys.executable, "-m", "grader.judge.serve"],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},  # a fork after two-thread work hangs
+            start_new_session=True,
+        )
+        assert child.stdin
+        assert child.stdout
+        return child, (child.stdin, child.stdout)
+
+    def stop(self) -> None:
+        """End the child and everything that it started."""
+        child, self.child, self.open = self.child, None, False
+        if child is None:
+            return
+        with contextlib.suppress(OSError):
+            if hasattr(os, "killpg"):
+                os.killpg(child.pid, signal.SIGKILL)
+        child.kill()
+        child.wait()
+        with contextlib.suppress(OSError):
+            self.to_child.close()
+
+    def _send(self, value: Any) -> None:
+        self._send_packet(pack(value))
+
+    def _send_packet(self, packet: Packet) -> None:
+        try:
+            send(self.to_child, packet)
+        except WireError:
+            self.stop()
+            raise DiedError(ENDED) from None
+
+    def _receive(self, seconds: float) -> Packet:
+        try:
+            answer = self.answers.get(timeout=seconds)
+        except queue.Empty:
+            self.stop()
+            raise TimeUpError from None
+        if isinstance(answer, WireError):
+            self.stop()
+            raise DiedError(ENDED)
+        if answer.tree == DIED:
+            self.open = False
+            raise DiedError(ENDED)
+        return answer
+
+
+def _pump(stream: BinaryIO, answers: queue.Queue[Packet | WireError]) -> None:
+    """Read packets until there are no more: a thread, because Windows cannot wait for a pipe."""
+    while True:
+        try:
+            answers.put(receive(stream))
+        except WireError as error:
+            answers.put(error)
+            return

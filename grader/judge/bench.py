@@ -1,0 +1,279 @@
+"""The learner's side of a check: it loads the module, does what it is asked, and answers.
+
+A request and its answer are packets (see `border.py`), so it does not matter whether the check runs
+in this process or in another one. A request is a dict:
+
+    do        "call", "grad", "read", "put", "load", "weights", "describe" or "toy"
+    target    0 for the module, or the number of an object that an earlier call made
+    name      what to call or read: "softmax", "BPETokenizer.gpt2", "" for the object itself
+    args, kwargs
+
+and so is an answer: `value`, or `raised` or `refused` instead; and what happened beside it:
+`changed` (arguments that were changed in place), `settings` (settings of torch that were changed,
+and have been put back), `printed`.
+"""
+
+import contextlib
+import importlib
+import inspect
+import io
+import os
+import re
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from . import toys
+from .border import Handle, Packet, RefusedError, Seed, describe_kind, pack, unpack
+from .gradients import NoGradientError, gradients
+from .paths import shown, take_path
+from .settings import keep_settings
+
+UNWRITTEN = re.compile(r"lesson (\d\d): (\S+)")
+MAX_PRINTED = 4000  # characters kept of what the learner's code prints in one call
+MAX_ITEMS = 1_000_000  # of an iterator that a check asks to be listed
+
+
+class Bench:
+    """One module, freshly loaded, and the objects that were made with it."""
+
+    def __init__(self, module: str, folders: list[Path], seed: int) -> None:
+        self.module_name = module
+        self.seed = seed
+        self.home = Path(folders[0])
+        self.folders = folders
+        self.module: Any = None
+        self.objects: dict[int, Any] = {}
+
+    def answer(self, request: Packet) -> Packet:
+        """Do what is asked. Never raises for anything that the learner's code does."""
+        printed = Printed()
+        beside: dict[str, Any] = {"changed": [], "settings": []}
+        with _quiet(printed):
+            try:
+                if self.module is None:
+                    self.load_module()
+                with keep_settings(beside["settings"]):
+                    outcome = {"value": self.do(request, beside["changed"])}
+            except (RefusedError, NoGradientError) as error:
+                outcome = {"refused": str(error)}
+            except (KeyboardInterrupt, TimeUpError):
+                raise
+            except BaseException as error:  # SystemExit too: the learner's code may do anything
+                outcome = {"raised": self.describe(error)}
+        return pack({**outcome, **beside, "printed": printed.text()}, self.keep)
+
+    def load_module(self) -> None:
+        """Import the module from its own folder and nowhere else."""
+        take_path(self.folders)
+        file = self.home / f"{self.module_name}.py"
+        if not file.is_file():
+            raise ModuleMissingError(file)
+        importlib.invalidate_caches()
+        with keep_settings([]):  # what a module does to torch when it is imported ends here
+            self.module = importlib.import_module(f"lessons.{self.module_name}")
+        torch.manual_seed(self.seed)
+
+    def do(self, request: Packet, changed: list[str]) -> Any:
+        """Return the result of one request, and note which arguments it changed in place."""
+        given = unpack(Packet(request.tree, [t.clone() for t in request.tensors]), self.fetch)
+        if given["do"] == "toy":
+            return toys.TOYS[given["name"]](*given["args"])
+        target = self.objects[given["target"]] if given["target"] else self.module
+        thing = self.find(target, given["name"])
+        if given["do"] == "read":
+            return thing
+        if given["do"] == "weights":
+            return {name: tensor for name, tensor in thing.state_dict().items()}
+        if given["do"] == "load":
+            return self.load_weights(thing, given["args"][0])
+        args, kwargs = given["args"], given["kwargs"]
+        if given["do"] == "put":
+            setattr(thing, *args)
+            return None
+        if given["do"] == "grad":
+            return gradients(thing, *args, **kwargs)
+        result = thing(*args, **kwargs)
+        if given.get("listed"):
+            result = list(islice(iter(result), MAX_ITEMS))
+        self.note_changes(request, args, kwargs, thing, changed)
+        return describe_tensor(result) if given["do"] == "describe" else result
+
+    def find(self, target: Any, name: str) -> Any:
+        """Return what stands under a dotted name."""
+        for part in filter(None, name.split(".")):
+            if not hasattr(target, part):
+                raise PartMissingError(name)
+            target = getattr(target, part)
+        return target
+
+    def load_weights(self, module: torch.nn.Module, weights: dict[str, torch.Tensor]) -> None:
+        """Put numbers into parameters by their names."""
+        own = module.state_dict()
+        for name in weights:
+            if name not in own:
+                raise RefusedError(f"a {type(module).__name__} without a weight `{name}`")
+            if own[name].shape != weights[name].shape:
+                sizes = f"{tuple(own[name].shape)} and not {tuple(weights[name].shape)}"
+                raise RefusedError(f"a weight `{name}` of the shape {sizes}")
+        module.load_state_dict(weights, strict=False)
+
+    def note_changes(
+        self, request: Packet, args: Any, kwargs: Any, thing: Any, changed: list[str]
+    ) -> None:
+        """Compare the arguments after a call with what they were before."""
+        before = unpack(request)
+        labels = argument_names(thing, len(args))
+        for label, old, new in zip(labels, before["args"], args, strict=True):
+            if not self.unchanged(old, new):
+                changed.append(label)
+        changed += [k for k, old in before["kwargs"].items() if not self.unchanged(old, kwargs[k])]
+
+    def unchanged(self, old: Any, new: Any) -> bool:
+        """Say whether an argument still holds what was passed in."""
+        if isinstance(old, Handle | Seed):
+            return True
+        try:
+            return pack(old).equals(pack(new, self.keep))
+        except RefusedError:
+            return False
+
+    def keep(self, value: Any) -> Handle | None:
+        """Keep an object of a lesson's or a torch class here, and return a number for it."""
+        module = type(value).__module__
+        known_class = module.startswith("lessons.") or module == toys.__name__
+        if not isinstance(value, torch.nn.Module) and not known_class:
+            return None
+        for number, known in self.objects.items():
+            if known is value:
+                return Handle(number, type(value).__name__)
+        number = len(self.objects) + 1
+        self.objects[number] = value
+        return Handle(number, type(value).__name__)
+
+    def fetch(self, marker: Handle | Seed) -> Any:
+        """Turn what stands for an object into the object."""
+        if isinstance(marker, Handle):
+            return self.objects[marker.number]
+        return torch.Generator().manual_seed(marker.seed)
+
+    def describe(self, error: BaseException) -> dict[str, Any]:
+        """Say in plain values what was raised, and where in the learner's file."""
+        frame = self.frame_of(error)
+        unwritten = isinstance(error, NotImplementedError) and UNWRITTEN.fullmatch(str(error))
+        described: dict[str, Any] = {
+            "kinds": [kind.__name__ for kind in type(error).__mro__],
+            "message": _message(error),
+            "where": f"{shown(frame.filename)}:{frame.lineno}" if frame else "",
+            "line": (frame.line or "").strip() if frame else "",
+            "unwritten": list(unwritten.groups()) if unwritten else None,
+        }
+        if isinstance(error, SyntaxError) and error.filename:
+            described["where"] = f"{shown(error.filename)}:{error.lineno}"
+            described["line"] = (error.text or "").strip()
+        return described
+
+    def frame_of(self, error: BaseException) -> traceback.FrameSummary | None:
+        """Return the innermost line of the judged file, or of any lesson's, in a traceback."""
+        try:
+            frames = traceback.extract_tb(error.__traceback__, limit=-200)
+        except Exception:
+            return None
+        own = [f for f in frames if Path(f.filename).parent == self.home]
+        lessons = [f for f in frames if Path(f.filename).parent in map(Path, self.folders)]
+        if isinstance(error, NotImplementedError) and lessons:
+            return lessons[-1]
+        return (own or lessons or [None])[-1]
+
+
+class ModuleMissingError(Exception):
+    """The file of the lesson is not there."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__(f"{shown(file)} is not there")
+
+
+class PartMissingError(Exception):
+    """A function or a class that the lesson's module should have is not there."""
+
+
+class TimeUpError(BaseException):
+    """The learner's code takes too long. No `except Exception` of theirs may swallow it."""
+
+
+def describe_tensor(value: Any) -> dict[str, Any]:
+    """Return what can be said about a tensor without its numbers, wherever it is."""
+    if not isinstance(value, torch.Tensor):
+        raise RefusedError(f"{describe_kind(value)}, not a tensor")
+    dtype = str(value.dtype).removeprefix("torch.")
+    return {"shape": list(value.shape), "dtype": dtype, "device": str(value.device)}
+
+
+def argument_names(function: Callable[..., Any], count: int) -> list[str]:
+    """Return the names of the first `count` parameters of a function, as a learner knows them."""
+    function = function.forward if isinstance(function, torch.nn.Module) else function
+    try:
+        names = list(inspect.signature(function).parameters)
+    except (TypeError, ValueError):
+        names = []
+    return [*names, *(f"argument {i + 1}" for i in range(len(names), count))][:count]
+
+
+class Printed(io.TextIOBase):
+    """Keeps the end of what is printed, however much it is."""
+
+    def __init__(self) -> None:
+        self.kept = ""
+        self.total = 0
+
+    def writable(self) -> bool:
+        """Say that this can be written to."""
+        return True
+
+    def write(self, text: str) -> int:
+        """Keep the last MAX_PRINTED characters."""
+        self.total += len(text)
+        self.kept = (self.kept + text[-MAX_PRINTED:])[-MAX_PRINTED:]
+        return len(text)
+
+    def text(self) -> str:
+        """Return what was kept, and say how much was not."""
+        left_out = self.total - len(self.kept)
+        return f"[{left_out:,} characters before this]\n{self.kept}" if left_out else self.kept
+
+
+class _Nobody(io.TextIOBase):
+    def readable(self) -> bool:
+        return True
+
+    def readline(self, size: int = -1) -> str:  # type: ignore[override]
+        raise RuntimeError("it asks for input with `input()`, but nobody is there to type")
+
+    read = readline  # type: ignore[assignment]
+
+
+@contextlib.contextmanager
+def _quiet(printed: Printed) -> Iterator[None]:
+    """Catch what is printed, let nobody be asked, and come back to this folder."""
+    folder, stdin = os.getcwd(), sys.stdin
+    sys.stdin = _Nobody()
+    try:
+        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+            yield
+    finally:
+        sys.stdin = stdin
+        with contextlib.suppress(OSError):
+            os.chdir(folder)
+
+
+def _message(error: BaseException) -> str:
+    try:
+        text = str(error)
+    except Exception:
+        text = f"(a {describe_kind(error)} that cannot be written)"
+    return text if len(text) < 600 else text[:600] + " ..."

@@ -1,0 +1,60 @@
+"""Names the mistake: compares what wrong code gives with what each known mistake gives.
+
+The checks of one step are run once more, to the end, and everything that they look at is compared.
+A mistake is named only if all of it agrees, and only with that one: a name that is not sure is
+worse than none.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from ..checks import Check
+from .answers import PUBLIC_SEED, Answers, same_sketch, sketch
+from .runner import Target, record
+
+
+def name_mistake(
+    step: str, checks: Iterable[Check], target: Target, answers: Answers
+) -> dict[str, str]:
+    """Return the mistake that the target makes in the checks of a step; empty if it is unknown."""
+    mine = {
+        check.name: sketches(record(check, target, PUBLIC_SEED))
+        for check in checks
+        if check.step == step
+    }
+    return recognise(mine, answers)
+
+
+def recognise(mine: dict[str, list[Any]], answers: Answers) -> dict[str, str]:
+    """Return the one mistake that gives exactly these answers; empty if none does, or several do.
+
+    mine: check -> sketches of what was looked at. Checks that ran into a step which is not written
+    yet say nothing.
+    """
+    telling = {c: e for c, e in mine.items() if not any("not written" in entry for entry in e)}
+    if not any(
+        _differs_in_value(entries, answers.sketches.get(c, [])) for c, entries in telling.items()
+    ):
+        return {}
+    found = [
+        mistake
+        for mistake in answers.wrong
+        if all(same_sketch(answers.of_mistake(mistake, c), e) for c, e in telling.items())
+    ]
+    if len({answers.mistakes[mistake]["says"] for mistake in found}) != 1:
+        return {}
+    return {"name": found[0], **answers.mistakes[found[0]]}
+
+
+def sketches(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the sketch of everything that a check looked at."""
+    return [{kind: sketch(value) for kind, value in entry.items()} for entry in entries]
+
+
+def _differs_in_value(mine: list[Any], right: list[Any]) -> bool:
+    """Say whether there is a wrong answer to recognise a mistake by; a crash alone says little."""
+    return any(
+        bool(entry.keys() & {"value", "answer", "raised", "notice"})
+        and (i >= len(right) or not same_sketch(entry, right[i]))
+        for i, entry in enumerate(mine)
+    )

@@ -1,0 +1,58 @@
+"""Which files stand behind `lessons.bigram`, `lessons.attention`, ... while a lesson is judged.
+
+Every way of judging is a list of folders. The first one holds the module that is judged; the rest
+is where its imports are found.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import lessons
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# Modules that hold no reference to a lesson's module, and that the judge itself uses.
+KEPT = (
+    "lessons.engine",
+    "lessons.engine.errors",
+    "lessons.engine.files",
+    "lessons.engine.vocabulary",
+    "lessons.engine.network",
+)
+
+
+def judged_path(number: str, mine: bool = False, home: Path | None = None) -> list[Path]:
+    """Return the folders for judging lesson `number`.
+
+    mine: take the learner's own earlier lessons instead of the reference. Where a reference is
+    withheld (no `solutions/`, or not all of it), the learner's module takes its place anyway.
+    home: the folder of the module that is judged, if it is not the lesson's own.
+    """
+    own = home or ROOT / "lessons" / number
+    others = sorted(p for p in (ROOT / "lessons").glob("[0-9][0-9]") if p.is_dir() and p != own)
+    reference = [] if mine else [ROOT / "solutions"]
+    return [own, *reference, ROOT / "lessons", *others]
+
+
+def take_path(folders: Sequence[Path]) -> None:
+    """Let `lessons` be these folders from now on, here and in processes that this one starts."""
+    os.environ["COURSE_PATH"] = os.pathsep.join(map(str, folders))
+    lessons.__path__[:] = [str(folder) for folder in folders]
+    forget_modules()
+
+
+def forget_modules() -> None:
+    """Forget every module of the package that may come from, or hold on to, a lesson's module."""
+    for name in [n for n in sys.modules if n.startswith("lessons.") and n not in KEPT]:
+        module = sys.modules.pop(name)
+        parent, _, child = name.rpartition(".")
+        if getattr(sys.modules.get(parent), child, None) is module:
+            delattr(sys.modules[parent], child)
+
+
+def shown(path: str | Path) -> str:
+    """Return how a file is called in messages: from the project's root, or its bare name."""
+    path = Path(path)
+    return path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else path.name

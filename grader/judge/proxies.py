@@ -1,0 +1,159 @@
+"""What a check sees of the learner's module: the `lesson` fixture.
+
+`lesson.softmax(logits)` calls the learner's function, wherever it runs. What comes back is plain:
+tensors, numbers, text, lists. An object (a model, a tokenizer) comes back as a `Thing`, whose
+methods can be called and whose weights can be set.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from .backends import Backend, DiedError
+from .bench import TimeUpError
+from .border import Handle, Packet, RefusedError, Seed, pack, unpack
+from .verdicts import LearnerError, NotWrittenError, WrongError
+
+
+class Lesson:
+    """The module under judgement."""
+
+    def __init__(self, backend: Backend, seconds: float, complain: Callable[[str], None]) -> None:
+        self._backend = backend
+        self._seconds = seconds
+        self._until = time.monotonic() + seconds
+        self._complain = complain
+        self._printed = ""
+
+    def __getattr__(self, name: str) -> "Part":
+        return Part(self, 0, name)
+
+    def grad(self, part: "Part | Thing", *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Return the gradients of what `part(*args)` returns; see `gradients.py`."""
+        return self._ask("grad", part._target, part._name, args, kwargs)
+
+    def listed(self, part: "Part", *args: Any, **kwargs: Any) -> list[Any]:
+        """Call something that yields, and return all that it yields."""
+        return self._ask("call", part._target, part._name, args, kwargs, listed=True)
+
+    def describe(self, part: "Part", *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Call something, and return the shape, the dtype and the device of its tensor."""
+        return self._ask("describe", part._target, part._name, args, kwargs)
+
+    def generator(self, seed: int) -> Seed:
+        """Return what becomes a `torch.Generator` with this seed in the learner's code."""
+        return Seed(seed)
+
+    def toy(self, name: str, *args: Any) -> "Thing":
+        """Make one of the fakes of `toys.py` on the learner's side."""
+        return self._ask("toy", 0, name, args, {})
+
+    def _ask(
+        self, do: str, target: int, name: str, args: Any = (), kwargs: Any = None, **more: Any
+    ) -> Any:
+        request = {"do": do, "target": target, "name": name, "args": args, "kwargs": kwargs or {}}
+        packet = pack({**request, **more}, _handle)
+        called = name or "it"
+        seconds = self._until - time.monotonic()
+        if seconds <= 0:
+            raise WrongError(self._too_long())
+        try:
+            answer = self._open(self._backend.ask(packet, seconds))
+        except TimeUpError:
+            raise WrongError(self._too_long()) from None
+        except DiedError as error:
+            raise WrongError(f"{error}") from None
+        self._printed += answer["printed"]
+        for argument in answer["changed"]:
+            self._complain(
+                f"{called} changed its argument `{argument}` in place; work on a copy, or write "
+                f"operations that make a new tensor (`x = x + 1`, not `x += 1`)"
+            )
+        for setting in answer["settings"]:
+            self._complain(f"{called} changed {setting} of torch, for everything that comes after")
+        if "refused" in answer:
+            raise WrongError(f"{called} gives {answer['refused']}")
+        if "raised" in answer:
+            raise self._raised(answer["raised"])
+        return answer["value"]
+
+    def _open(self, answer: Packet) -> dict[str, Any]:
+        """Take an answer apart, trusting nothing about it."""
+        wanted = {"changed": list, "settings": list, "printed": str}
+        try:
+            opened = unpack(answer, self._thing)
+            if (
+                isinstance(opened, dict)
+                and all(isinstance(opened.get(key), kind) for key, kind in wanted.items())
+                and {"value", "raised", "refused"} & opened.keys()
+            ):
+                return opened
+        except (RefusedError, KeyError, IndexError, TypeError, ValueError, StopIteration):
+            pass
+        raise DiedError("the process with your code answered with something that is no answer")
+
+    def _thing(self, marker: Any) -> Any:
+        return Thing(self, marker.number, marker.kind) if isinstance(marker, Handle) else marker
+
+    def _too_long(self) -> str:
+        return f"still running after {self._seconds:.0f} s: is there a loop that never ends?"
+
+    def _raised(self, raised: dict[str, Any]) -> LearnerError:
+        if raised["unwritten"]:
+            number, step = raised["unwritten"]
+            return NotWrittenError(raised, number, step)
+        return LearnerError(raised)
+
+
+class Part:
+    """A function, a class or a method of the learner's."""
+
+    def __init__(self, lesson: Lesson, target: int, name: str) -> None:
+        self._lesson = lesson
+        self._target = target
+        self._name = name
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call it, and return what comes back."""
+        return self._lesson._ask("call", self._target, self._name, args, kwargs)
+
+    def __getattr__(self, name: str) -> "Part":
+        return Part(self._lesson, self._target, f"{self._name}.{name}")
+
+
+class Thing:
+    """An object on the learner's side."""
+
+    def __init__(self, lesson: Lesson, number: int, kind: str) -> None:
+        self._lesson = lesson
+        self._target = number
+        self._kind = kind
+        self._name = ""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the object itself: a model with its input."""
+        return self._lesson._ask("call", self._target, "", args, kwargs)
+
+    def __getattr__(self, name: str) -> Part:
+        return Part(self._lesson, self._target, name)
+
+    def read(self, name: str) -> Any:
+        """Return the value of an attribute."""
+        return self._lesson._ask("read", self._target, name)
+
+    def put(self, name: str, value: Any) -> None:
+        """Set an attribute: to a plain value, or to another object or toy."""
+        self._lesson._ask("put", self._target, "", [name, value])
+
+    def load(self, weights: dict[str, Any]) -> "Thing":
+        """Put these numbers into the parameters of these names. Returns the object itself."""
+        self._lesson._ask("load", self._target, "", [weights])
+        return self
+
+    def weights(self) -> dict[str, Any]:
+        """Return the parameters and buffers by name."""
+        return self._lesson._ask("weights", self._target, "")
+
+
+def _handle(value: Any) -> Handle | None:
+    return Handle(value._target, value._kind) if isinstance(value, Thing) else None

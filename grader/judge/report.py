@@ -1,0 +1,98 @@
+"""Results as text: one short block per failure, the points, and what comes next."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..syllabus import Lesson
+
+PRINTED_LINES = 8  # of what the learner's code printed
+
+
+def failure_block(result: dict[str, Any], lesson: Lesson, failures: int = 1) -> str:
+    """Return what a learner reads about one failed check, in layers.
+
+    The symptom and a question first; the name of the mistake and where to look from the second
+    failure on.
+    """
+    lines = [result["symptom"]]
+    lines += [f"  {line}" for line in result["details"].splitlines()]
+    mistake = result["mistake"]
+    question = mistake.get("ask") or result["ask"]
+    if question:
+        lines.append(f"  ? {question}")
+    if mistake and failures > 1:
+        lines.append(f"  ! {mistake['says']}")
+        lines.append(f"    Look at {mistake['look']}.")
+    if result["printed"]:
+        lines.append("  your code printed:")
+        lines += [f"  | {line}" for line in result["printed"].splitlines()[-PRINTED_LINES:]]
+    if result["where"]:
+        lines.append(f"  {result['where']}  ({result['step']})")
+    if mistake and failures == 1:
+        lines.append(
+            f"  What it is: python -m grader hint {lesson.number} --name, or run this check again."
+        )
+    return "\n".join(lines)
+
+
+def score(lesson: Lesson, results: Sequence[dict[str, Any]]) -> dict[str, int]:
+    """Return the points reached and to be had, core and stretch: the one definition of a score."""
+    kinds = {step.name: step.kind for step in lesson.steps}
+    reached = {"core": 0, "stretch": 0}
+    for result in results:
+        if result["verdict"] == "passed":
+            reached[kinds[result["step"]]] += result["points"]
+    of = {k: sum(s.points for s in lesson.steps if s.kind == k) for k in ("core", "stretch")}
+    return {
+        "points": sum(reached.values()),
+        "of": sum(of.values()),
+        "core": reached["core"],
+        "core_of": of["core"],
+        "stretch": reached["stretch"],
+        "stretch_of": of["stretch"],
+    }
+
+
+def points_line(lesson: Lesson, results: Sequence[dict[str, Any]]) -> str:
+    """Return "lesson 05: 12/20 points (core 12/16, stretch 0/4)"."""
+    s = score(lesson, results)
+    apart = f" (core {s['core']}/{s['core_of']}, stretch {s['stretch']}/{s['stretch_of']})"
+    return (
+        f"lesson {lesson.number}: {s['points']}/{s['of']} points{apart if s['stretch_of'] else ''}"
+    )
+
+
+def next_line(lesson: Lesson, results: Sequence[dict[str, Any]], lessons: Sequence[Lesson]) -> str:
+    """Return what to do next: the first step that is not done, in the order of the syllabus."""
+    for kind in ("core", "stretch"):
+        for step in lesson.steps:
+            open_results = [
+                r for r in results if r["step"] == step.name and r["verdict"] != "passed"
+            ]
+            if step.kind != kind or not open_results:
+                continue
+            first = open_results[0]
+            place = f" ({first['where']})" if first["where"] else ""
+            if first["verdict"] == "not written":
+                doing = "write" if kind == "core" else "core finished; if you like, write"
+                return f"next: {doing} {step.name}{place}"
+            if first["verdict"] == "blocked":
+                return f"next: {first['symptom']}"
+            return f"next: mend {step.name}{place}; python -m grader hint {lesson.number} helps"
+    after = [other for other in lessons if other.number > lesson.number]
+    if not after:
+        return "finished, and that was the last lesson"
+    return (
+        f"finished. next: lesson {after[0].number}, {after[0].title} "
+        f"(lessons/{after[0].number}/README.md)"
+    )
+
+
+def revealed(lesson: Lesson, results: Sequence[dict[str, Any]]) -> str:
+    """Return the prediction of the last step whose checks all pass, and what came true."""
+    text = ""
+    for step in lesson.steps:
+        mine = [r for r in results if r["step"] == step.name]
+        if mine and all(r["verdict"] == "passed" for r in mine) and step.prediction:
+            text = f"you predicted ({step.name}): {step.prediction}\n  {step.reveals}"
+    return text

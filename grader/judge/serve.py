@@ -1,0 +1,71 @@
+"""The child of `--apart`: serves sessions over its standard input and output, then ends.
+
+    python -m grader.judge.serve
+
+It imports torch once. Where the platform can fork, every session has a process of its own, so that
+nothing that the learner's code does is there in the next one.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import BinaryIO
+
+import torch
+
+from .bench import Bench
+from .border import pack, unpack
+from .wire import WireError, receive, send
+
+CLOSED = 77  # the exit status of a session that came to its end; `exit()` has another
+DIED = "died"
+
+
+def main() -> int:
+    """Take the pipes away from the learner's code, then serve."""
+    requests = os.fdopen(os.dup(0), "rb", buffering=0)  # a buffer would be copied by the fork
+    answers = os.fdopen(os.dup(1), "wb")
+    nothing = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nothing, 0)
+    os.dup2(nothing, 1)
+    torch.set_num_threads(1)
+    serve(requests, answers)
+    return 0
+
+
+def serve(requests: BinaryIO, answers: BinaryIO) -> None:
+    """Say that this is there, then serve one session after the other until nobody asks."""
+    send(answers, pack("ready"))
+    while True:
+        try:
+            opening = unpack(receive(requests))
+        except WireError:
+            return
+        bench = Bench(
+            opening["module"], [Path(folder) for folder in opening["folders"]], opening["seed"]
+        )
+        if not hasattr(os, "fork"):
+            serve_session(bench, requests, answers)
+        elif (session := os.fork()) == 0:
+            status = 1
+            try:
+                serve_session(bench, requests, answers)
+                status = CLOSED
+            finally:
+                os._exit(status)
+        elif os.waitstatus_to_exitcode(os.waitpid(session, 0)[1]) != CLOSED:
+            send(answers, pack(DIED))
+
+
+def serve_session(bench: Bench, requests: BinaryIO, answers: BinaryIO) -> None:
+    """Answer requests until the judge closes the session."""
+    while True:
+        request = receive(requests)
+        if request.tree is None:
+            send(answers, pack("closed"))
+            return
+        send(answers, bench.answer(request))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

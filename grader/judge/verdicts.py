@@ -1,0 +1,42 @@
+"""How a check can end, other than well."""
+
+import math
+from typing import Any
+
+
+class WrongError(Exception):
+    """The learner's code gives a wrong answer.
+
+    symptom: one sentence, what was seen. details: lines with places and numbers. ask: a question
+    that leads to the mistake. size: how far the answer is off, in tolerances; inf where it is no
+    matter of size.
+    """
+
+    def __init__(
+        self, symptom: str, details: str = "", ask: str | None = None, size: float = math.inf
+    ) -> None:
+        super().__init__(symptom)
+        self.symptom = symptom
+        self.details = details
+        self.ask = ask
+        self.size = size
+
+
+class LearnerError(Exception):
+    """The learner's code raised something."""
+
+    def __init__(self, raised: dict[str, Any]) -> None:
+        super().__init__(f"{raised['kinds'][0]}: {raised['message']}")
+        self.kinds: list[str] = raised["kinds"]  # the class and those it is derived from
+        self.message: str = raised["message"]
+        self.where: str = raised["where"]  # "lessons/03/attention.py:57"
+        self.line: str = raised["line"]  # the text of that line
+
+
+class NotWrittenError(LearnerError):
+    """A step that is still as the stub has it."""
+
+    def __init__(self, raised: dict[str, Any], number: str, step: str) -> None:
+        super().__init__(raised)
+        self.number = number
+        self.step = step
