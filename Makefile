@@ -6,7 +6,9 @@ READY := $(VENV)/.ready
 TORCH := torch==2.13.0
 CPU_WHEELS := https://download.pytorch.org/whl/cpu
 
-.PHONY: demo test verify lint format types site clean
+.PHONY: ready demo test verify audit lint format types site clean
+
+ready: $(READY)
 
 demo: $(READY)
 	$(BIN)/python -m solutions.tinystories run --minutes 2.25 --out runs/demo
@@ -14,14 +16,21 @@ demo: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest -m "not slow" -q -n 2 --dist loadfile
 
-# Everything, for an hour: the last line of tests trains for real, alone on the machine.
+# Everything, for an hour and more: the last line of tests trains for real, alone on the machine.
 verify: $(READY) lint types test site
+	$(BIN)/python -m grader walk
+	$(BIN)/python -m grader audit
 	$(BIN)/python -m pytest -m slow -s -q --timeout=3000
+
+# Twenty seeds and every mutant; `python -m grader audit` is the quick form.
+audit: $(READY)
+	$(BIN)/python -m grader audit --full
 
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m grader stubs --check
+	$(BIN)/check-jsonschema -q --builtin-schema vendor.github-workflows .github/workflows/*.yml
 
 format: $(READY)
 	$(BIN)/ruff check --fix .
