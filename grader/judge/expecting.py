@@ -56,7 +56,7 @@ class Expect:
             self.margin = max(self.margin, off.size / tolerance)
         if difference:
             off = difference.size / tolerance if tolerance else math.inf
-            raise WrongError(f"{of} is not right", difference.text, ask, off)
+            raise WrongError(f"not right yet: {of}", difference.text, ask, off)
 
     def true(
         self, condition: Any, symptom: str, *, details: str = "", ask: str | None = None

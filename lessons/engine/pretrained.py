@@ -9,34 +9,29 @@ Two layouts, both a `config.json` and weights in safetensors (nothing pickled is
 write; 16-bit files are widened. Every way in which a folder can be wrong ends in one CourseError.
 """
 
-import hashlib
 import re
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from ..model import GPT, TURNED_WEIGHTS, GPTConfig, convert_gpt2_weights
 from .errors import CourseError
-from .files import read_json, write_atomically, write_json
+from .files import write_atomically, write_json
+from .weight_files import (
+    INDEX,
+    SIZES,
+    WEIGHTS,
+    cached_folder,
+    checksum,
+    read_settings,
+    read_weights,
+)
 
 OWN_FORMAT = "course-gpt"
-WEIGHTS = "model.safetensors"
-INDEX = "model.safetensors.index.json"  # of weights in several files
 HUB_FILES = ["config.json", WEIGHTS, INDEX, "model-*.safetensors"]
-
-# Short names that the hub redirects; the cache may know the model by either.
-FULL_NAMES = {
-    "gpt2": "openai-community/gpt2",
-    "gpt2-medium": "openai-community/gpt2-medium",
-    "gpt2-large": "openai-community/gpt2-large",
-    "gpt2-xl": "openai-community/gpt2-xl",
-    "distilgpt2": "distilbert/distilgpt2",
-}
-
 # Fields that change the computation, each with what lesson 05 computes; the first is the default.
 COMPUTED: dict[str, tuple[Any, ...]] = {
     "model_type": ("gpt2",),
@@ -47,15 +42,6 @@ COMPUTED: dict[str, tuple[Any, ...]] = {
     "quantization_config": (None,),
     "pruned_heads": (None, {}),
 }
-# Our name of a size, GPT-2's, and the value where the file is silent.
-SIZES = (
-    ("vocab_size", "vocab_size", 50257),
-    ("block_size", "n_positions", 1024),
-    ("n_layer", "n_layer", 12),
-    ("n_head", "n_head", 12),
-    ("n_embd", "n_embd", 768),
-    ("n_inner", "n_inner", None),
-)
 LARGEST = 2**24  # no size of any model is beyond it; a broken file's may be
 
 
@@ -183,19 +169,6 @@ def find_folder(name: str, network: bool) -> Path:
     return found
 
 
-def cached_folder(name: str) -> Path | None:
-    """Where the hub's local cache keeps the model, or None. Looks at the disk only."""
-    from huggingface_hub import try_to_load_from_cache
-
-    for known_as in (name, FULL_NAMES.get(name, name)):
-        config = try_to_load_from_cache(known_as, "config.json")
-        if isinstance(config, str):
-            folder = Path(config).parent
-            if (folder / WEIGHTS).exists() or (folder / INDEX).exists():
-                return folder
-    return None
-
-
 def download(name: str) -> Path:
     """Bring the configuration and the safetensors of a model from the hub into the local cache."""
     from huggingface_hub import snapshot_download
@@ -213,14 +186,6 @@ def download(name: str) -> Path:
 def how_to_go_on(name: str) -> str:
     """The end of a sentence about a model that is not at hand."""
     return f"give the path of a folder, or run `hf download {name}` where there is a network"
-
-
-def read_settings(folder: Path) -> dict[str, Any]:
-    """The folder's config.json."""
-    settings = read_json(folder / "config.json")
-    if not isinstance(settings, dict):
-        raise CourseError(f"{folder / 'config.json'} does not describe a model")
-    return settings
 
 
 def gpt2_config(settings: dict[str, Any], where: Path) -> GPTConfig:
@@ -268,62 +233,6 @@ def write_weights(state: dict[str, torch.Tensor], path: Path) -> None:
     metadata = {"format": "pt", "sha256": checksum(state)}
     with write_atomically(path, "wb") as file:
         file.write(save(state, metadata))
-
-
-def read_weights(folder: Path) -> dict[str, torch.Tensor]:
-    """All tensors of the folder's safetensors, as 32-bit floats that belong to us alone."""
-    state: dict[str, torch.Tensor] = {}
-    for path in weight_files(folder):
-        try:
-            with safe_open(path, framework="pt") as file:
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-                expected = (file.metadata() or {}).get("sha256")
-        except FileNotFoundError:
-            raise CourseError(f"{folder} lacks {path.name}; copy or download it again") from None
-        except (SafetensorError, OSError) as error:
-            raise CourseError(
-                f"{path} is damaged or not safetensors ({error}); copy or download it again"
-            ) from None
-        if expected is not None and checksum(tensors) != expected:
-            raise CourseError(f"{path} is damaged: its checksum is wrong; take another copy of it")
-        for name, tensor in tensors.items():
-            if tensor.is_floating_point():
-                # a copy: what safetensors returns may be the file itself, mapped into memory
-                state[name] = tensor.to(torch.float32, copy=True)
-            elif not name.endswith((".attn.bias", ".attn.masked_bias")):  # old masks: unused
-                raise CourseError(
-                    f"{path}: {name} holds {tensor.dtype}, not floating-point numbers"
-                )
-    return state
-
-
-def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files of a model: one, or those that an index lists."""
-    if (folder / WEIGHTS).exists():
-        return [folder / WEIGHTS]
-    if (folder / INDEX).exists():
-        index = read_json(folder / INDEX)
-        names = index.get("weight_map") if isinstance(index, dict) else None
-        if not isinstance(names, dict) or not all(
-            isinstance(name, str) and name == Path(name).name for name in names.values()
-        ):
-            raise CourseError(f"{folder / INDEX} is damaged; copy or download it again")
-        return [folder / name for name in sorted(set(names.values()))]
-    if any(folder.glob("*.bin")) or any(folder.glob("*.pt")) or any(folder.glob("*.pth")):
-        raise CourseError(
-            f"{folder} holds only pickled weights, which could run any program when loaded, so "
-            f"they never are; convert them: transformers' save_pretrained(folder) writes {WEIGHTS}"
-        )
-    raise CourseError(f"{folder} has no {WEIGHTS}; name the folder of a saved model")
-
-
-def checksum(state: dict[str, torch.Tensor]) -> str:
-    """SHA-256 over names and bytes of contiguous tensors, in the order of their names."""
-    digest = hashlib.sha256()
-    for name in sorted(state):
-        digest.update(name.encode())
-        digest.update(state[name].flatten().view(torch.uint8).numpy().data)
-    return digest.hexdigest()
 
 
 def build(config: GPTConfig, state: dict[str, torch.Tensor], where: Path) -> GPT:
