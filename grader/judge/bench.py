@@ -3,7 +3,7 @@
 A request and its answer are packets (see `border.py`), so it does not matter whether the check runs
 in this process or in another one. A request is a dict:
 
-    do        "call", "grad", "read", "put", "load", "weights", "describe" or "toy"
+    do        "call", "grad", "read", "put", "load", "weights", "describe", "keep" or "toy"
     target    0 for the module, or the number of an object that an earlier call made
     name      what to call or read: "softmax", "BPETokenizer.gpt2", "" for the object itself
     args, kwargs
@@ -83,7 +83,7 @@ class Bench:
         """Return the result of one request, and note which arguments it changed in place."""
         given = unpack(Packet(request.tree, [t.clone() for t in request.tensors]), self.fetch)
         if given["do"] == "toy":
-            return toys.TOYS[given["name"]](*given["args"])
+            return self.register(toys.TOYS[given["name"]](*given["args"]))
         target = self.objects[given["target"]] if given["target"] else self.module
         thing = self.find(target, given["name"])
         if given["do"] == "read":
@@ -102,10 +102,15 @@ class Bench:
         if given.get("listed"):
             result = list(islice(iter(result), MAX_ITEMS))
         self.note_changes(request, args, kwargs, thing, changed)
+        if given["do"] == "keep":
+            return self.register(result)
         return describe_tensor(result) if given["do"] == "describe" else result
 
     def find(self, target: Any, name: str) -> Any:
-        """Return what stands under a dotted name."""
+        """Return what stands under a dotted name; `@model.GPT` is another lesson's."""
+        if name.startswith("@"):
+            module, _, name = name[1:].partition(".")
+            target = importlib.import_module(f"lessons.{module}")
         for part in filter(None, name.split(".")):
             if not hasattr(target, part):
                 raise PartMissingError(name)
@@ -129,10 +134,13 @@ class Bench:
         """Compare the arguments after a call with what they were before."""
         before = unpack(request)
         labels = argument_names(thing, len(args))
-        for label, old, new in zip(labels, before["args"], args, strict=True):
+        named = [*zip(labels, before["args"], args, strict=True)]
+        named += [(k, old, kwargs[k]) for k, old in before["kwargs"].items()]
+        for label, old, new in named:
             if not self.unchanged(old, new):
                 changed.append(label)
-        changed += [k for k, old in before["kwargs"].items() if not self.unchanged(old, kwargs[k])]
+            elif isinstance(new, torch.Tensor) and new.requires_grad:  # none did, on its way in
+                changed.append(f"{label}.requires_grad")
 
     def unchanged(self, old: Any, new: Any) -> bool:
         """Say whether an argument still holds what was passed in."""
@@ -145,10 +153,17 @@ class Bench:
 
     def keep(self, value: Any) -> Handle | None:
         """Keep an object of a lesson's or a torch class here, and return a number for it."""
-        module = type(value).__module__
-        known_class = module.startswith("lessons.") or module == toys.__name__
-        if not isinstance(value, torch.nn.Module) and not known_class:
-            return None
+        known_class = type(value).__module__.startswith(("lessons.", toys.__name__))
+        if known_class or isinstance(value, torch.nn.Module) or self.is_kept(value):
+            return self.register(value)
+        return None
+
+    def is_kept(self, value: Any) -> bool:
+        """Say whether a check has a number for this object already."""
+        return any(known is value for known in self.objects.values())
+
+    def register(self, value: Any) -> Handle:
+        """Keep any object here, and return the number for it."""
         for number, known in self.objects.items():
             if known is value:
                 return Handle(number, type(value).__name__)
@@ -211,7 +226,8 @@ def describe_tensor(value: Any) -> dict[str, Any]:
     if not isinstance(value, torch.Tensor):
         raise RefusedError(f"{describe_kind(value)}, not a tensor")
     dtype = str(value.dtype).removeprefix("torch.")
-    return {"shape": list(value.shape), "dtype": dtype, "device": str(value.device)}
+    about = {"shape": list(value.shape), "dtype": dtype, "device": str(value.device)}
+    return {**about, "requires_grad": value.requires_grad}
 
 
 def argument_names(function: Callable[..., Any], count: int) -> list[str]:

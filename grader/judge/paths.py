@@ -4,12 +4,15 @@ Every way of judging is a list of folders. The first one holds the module that i
 is where its imports are found.
 """
 
+import ast
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import lessons
+
+from ..syllabus import Lesson
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -19,6 +22,7 @@ KEPT = (
     "lessons.engine.errors",
     "lessons.engine.files",
     "lessons.engine.vocabulary",
+    "lessons.engine.weight_files",
     "lessons.engine.network",
 )
 
@@ -34,6 +38,30 @@ def judged_path(number: str, mine: bool = False, home: Path | None = None) -> li
     others = sorted(p for p in (ROOT / "lessons").glob("[0-9][0-9]") if p.is_dir() and p != own)
     reference = [] if mine else [ROOT / "solutions"]
     return [own, *reference, ROOT / "lessons", *others]
+
+
+def own_lessons(lesson: Lesson, every: Sequence[Lesson], mine: bool = False) -> list[str]:
+    """Return the earlier lessons of which the learner's own modules serve in judging `lesson`."""
+    folders = judged_path(lesson.number, mine)[1:]
+    by_number = {other.number: other for other in every}
+    needed, waiting = set(), list(lesson.needs)
+    while waiting:
+        number = waiting.pop()
+        if number not in needed:
+            needed.add(number)
+            waiting += by_number[number].needs
+    own = []
+    for number in sorted(needed):
+        file = f"{by_number[number].module}.py"
+        home = next((folder for folder in folders if (folder / file).is_file()), None)
+        if home == ROOT / "lessons" / number:
+            own.append(number)
+    return own
+
+
+def file_of(lesson: Lesson) -> Path:
+    """Return the file that the learner writes."""
+    return ROOT / "lessons" / lesson.number / f"{lesson.module}.py"
 
 
 def take_path(folders: Sequence[Path]) -> None:
@@ -56,3 +84,18 @@ def shown(path: str | Path) -> str:
     """Return how a file is called in messages: from the project's root, or its bare name."""
     path = Path(path)
     return path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else path.name
+
+
+def place_of_step(file: Path, step: str) -> str:
+    """Return where a step stands in a file: "lessons/03/attention.py:57", or the file's name."""
+    try:
+        body: Iterable[ast.stmt] = ast.parse(file.read_text(encoding="utf-8")).body
+    except (OSError, SyntaxError, ValueError):
+        return shown(file)
+    line = 0
+    for name in step.split("."):
+        found = next((node for node in body if getattr(node, "name", None) == name), None)
+        if found is None:
+            return shown(file)
+        line, body = found.lineno, getattr(found, "body", [])
+    return f"{shown(file)}:{line}"

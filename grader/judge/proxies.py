@@ -37,8 +37,16 @@ class Lesson:
         return self._ask("call", part._target, part._name, args, kwargs, listed=True)
 
     def describe(self, part: "Part", *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Call something, and return the shape, the dtype and the device of its tensor."""
+        """Call something, and return the shape, dtype, device and requires_grad of its tensor."""
         return self._ask("describe", part._target, part._name, args, kwargs)
+
+    def keep(self, part: "Part", *args: Any, **kwargs: Any) -> "Thing":
+        """Call something, and keep whatever it returns on the learner's side: a function, say."""
+        return self._ask("keep", part._target, part._name, args, kwargs)
+
+    def needed(self, module: str) -> "Part":
+        """Return another lesson's module, one that this lesson needs: `needed("model").GPT`."""
+        return Part(self, 0, f"@{module}")
 
     def generator(self, seed: int) -> Seed:
         """Return what becomes a `torch.Generator` with this seed in the learner's code."""

@@ -1,29 +1,6 @@
-"""Small fakes that a check hands to the learner's code. They live on the learner's side.
-
-A check names them: `lesson.toy("pieces", ["On", "ce"])`. The code under test gets the object.
-"""
-
-from collections.abc import Callable, Iterator
-from typing import Any
+"""Toys for attention: caches, and something in the place of `attend`."""
 
 import torch
-
-
-class Pieces:
-    """An iterator over texts that counts how many have been taken."""
-
-    def __init__(self, texts: list[str]) -> None:
-        self.texts = list(texts)
-        self.taken = 0
-
-    def __iter__(self) -> Iterator[str]:
-        return self
-
-    def __next__(self) -> str:
-        if self.taken == len(self.texts):
-            raise StopIteration
-        self.taken += 1
-        return self.texts[self.taken - 1]
 
 
 class KeysAndValues:
@@ -89,9 +66,4 @@ class Attend:
         return 2 * v[..., v.shape[-2] - q.shape[-2] :, :], None
 
 
-TOYS: dict[str, Callable[..., Any]] = {
-    "pieces": Pieces,
-    "layer cache": KeysAndValues,
-    "cache": Cache,
-    "attend": Attend,
-}
+TOYS = {"layer cache": KeysAndValues, "cache": Cache, "attend": Attend}
