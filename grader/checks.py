@@ -10,6 +10,7 @@
 makes inputs (drawing.py), and `baseline` is DistilGPT-2 or its small stand-in (baseline.py).
 """
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,11 @@ class Check:
     points: int
     seconds: float  # how long the learner's code may take in it
     function: Callable[..., None]
+
+    @property
+    def wants(self) -> list[str]:
+        """The names of what the function asks for: "lesson", "expect", ..."""
+        return list(inspect.signature(self.function).parameters)
 
     @property
     def gain(self) -> str:

@@ -6,12 +6,12 @@ the points.
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from lessons.engine.errors import CourseError
+
 SKETCH = "course"  # the name under which a result travels in a report
 
 
@@ -33,8 +33,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Keep the judge of this run at hand."""
-    config.stash[JUDGE] = Judge(config)
+    """Keep what the checks of this run share."""
+    config.stash[RUN] = Run(config)
 
 
 @pytest.fixture
@@ -65,6 +65,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if check := _check_of(item):
             limit = 0 if hasattr(signal, "setitimer") else check.seconds
             item.add_marker(pytest.mark.timeout(limit))
+    if any("baseline" in check.wants for item in items if (check := _check_of(item))):
+        from .baseline import find_baseline
+
+        try:
+            find_baseline()  # now: a wrong COURSE_BASELINE is a matter of the whole run
+        except CourseError as error:
+            raise pytest.UsageError(str(error)) from None
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -73,13 +80,16 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     check = _check_of(pyfuncitem)
     if check is None:
         return None
-    judge = pyfuncitem.config.stash[JUDGE]
-    result = judge.run(pyfuncitem, check)
+    from .judge.report import is_open
+
+    checks = [f.check for f in vars(pyfuncitem.module).values() if hasattr(f, "check")]
+    session = pyfuncitem.config.stash[RUN].session()
+    result = session.judge(_lesson_of(pyfuncitem), check, checks)
     sent = {"lesson": pyfuncitem.path.parent.name, **result.as_dict()}
     pyfuncitem.user_properties.append((SKETCH, sent))
-    if result.verdict == "passed":
+    if result.passed:
         return True
-    if result.verdict == "not written" and judge.kind_of(pyfuncitem, check) == "stretch":
+    if not is_open(sent):
         pytest.skip(result.symptom)
     raise CheckFailed(result)
 
@@ -88,13 +98,14 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     """Put our block where pytest would write a traceback."""
     report = yield
+    if call.excinfo is not None and isinstance(call.excinfo.value, CourseError):
+        report.longrepr = str(call.excinfo.value)
     if call.excinfo is not None and isinstance(call.excinfo.value, CheckFailed):
+        from .judge.progress import failures_before
         from .judge.report import failure_block
 
-        result = call.excinfo.value.result
-        judge = item.config.stash[JUDGE]
-        lesson = judge.lesson_of(item)
-        failures = 1 + judge.failures_before(lesson, result.check)
+        result, lesson = call.excinfo.value.result, _lesson_of(item)
+        failures = 1 + failures_before(lesson, result.check)
         report.longrepr = failure_block(result.as_dict(), lesson, failures)
     return report
 
@@ -109,91 +120,54 @@ def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """Say what is not written yet, how many points there are, and what comes next."""
+    every = [report for reports in terminalreporter.stats.values() for report in reports]
+    calls = [report for report in every if getattr(report, "when", "") == "call"]
     results: dict[str, list[dict[str, Any]]] = {}
-    for reports in terminalreporter.stats.values():
-        for report in reports:
-            if getattr(report, "when", "") == "call" and (result := _result_of(report)):
-                results.setdefault(result["lesson"], []).append(result)
+    for report in sorted(calls, key=lambda report: report.location[:2]):  # as in the files
+        if result := _result_of(report):
+            results.setdefault(result["lesson"], []).append(result)
     if not results:
         return
+    from .judge.paths import own_lessons
     from .judge.progress import note_results
-    from .judge.report import next_line, points_line, revealed
+    from .judge.report import closing_lines, in_order
     from .syllabus import find_lesson, read_syllabus
 
-    write, lessons = terminalreporter.write_line, read_syllabus()
+    lessons = read_syllabus()
     for number in sorted(results):
         lesson = find_lesson(number, lessons)
-        here = _in_order(results[number], lesson)
+        here = in_order(lesson, results[number])
         terminalreporter.write_sep("=", f"lesson {number}: {lesson.title}")
-        for result in here:
-            if result["verdict"] in ("not written", "blocked"):
-                write(f"{result['check']}: {result['symptom']}")
-        if text := revealed(lesson, here):
-            write(text)
-        write(points_line(lesson, here))
-        write(next_line(lesson, here, lessons))
-        note_results(lesson, here, ROOT / "lessons" / number / f"{lesson.module}.py")
+        for line in closing_lines(lesson, here, lessons):
+            terminalreporter.write_line(line)
+        note_results(lesson, here, own_lessons(lesson, lessons, config.getoption("--mine")))
 
 
-class Judge:
-    """What the checks of one pytest run share."""
+class Run:
+    """One pytest run. Its session imports torch, so it begins with the first check."""
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
-        self.backend: Any = None
-        self.answers: dict[str, Any] = {}
-        self.named: dict[tuple[str, str], dict[str, str]] = {}
+        self.begun: Any = None
 
-    def run(self, item: pytest.Function, check: Any) -> Any:
-        """Judge one check, and name the mistake if it fails."""
-        from .judge.answers import read_answers
-        from .judge.backends import InAChild, InThisProcess
-        from .judge.naming import name_mistake
-        from .judge.paths import judged_path
-        from .judge.runner import FAILED, Target, run_check
+    def session(self) -> Any:
+        """Return the session that all checks of this run share."""
+        if self.begun is None:
+            from .judge.session import Session
 
-        lesson = self.lesson_of(item)
-        if self.backend is None:
-            self.backend = InAChild() if self.config.getoption("--apart") else InThisProcess()
-        if lesson.number not in self.answers:
-            self.answers[lesson.number] = read_answers(lesson.number)
-        answers = self.answers[lesson.number]
-        folders = judged_path(lesson.number, mine=self.config.getoption("--mine"))
-        target = Target(lesson, folders, self.backend)
-        result = run_check(check, target, answers.right(check.name))
-        if result.verdict == FAILED:
-            key = (lesson.number, check.step)
-            if key not in self.named:
-                checks = [f.check for f in vars(item.module).values() if hasattr(f, "check")]
-                self.named[key] = name_mistake(check.step, checks, target, answers)
-            result.mistake = self.named[key]
-        return result
-
-    def lesson_of(self, item: pytest.Item) -> Any:
-        """Return the lesson in whose folder a check stands."""
-        from .syllabus import find_lesson
-
-        return find_lesson(item.path.parent.name)
-
-    def kind_of(self, item: pytest.Item, check: Any) -> str:
-        """Return "core" or "stretch"."""
-        return self.lesson_of(item).step(check.step).kind
-
-    def failures_before(self, lesson: Any, check: str) -> int:
-        """Return how often a check failed in the runs before this one."""
-        from .judge.progress import failures_before
-
-        return failures_before(lesson, check)
+            option = self.config.getoption
+            self.begun = Session(apart=option("--apart"), mine=option("--mine"))
+        return self.begun
 
 
-JUDGE = pytest.StashKey[Judge]()
+RUN = pytest.StashKey[Run]()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """End the child of `--apart`."""
-    judge = config.stash.get(JUDGE, None)
-    if judge and hasattr(judge.backend, "stop"):
-        judge.backend.stop()
+    run = config.stash.get(RUN, None)
+    if run and run.begun:
+        run.begun.stop()
 
 
 def _check_of(item: pytest.Item) -> Any:
@@ -205,7 +179,8 @@ def _result_of(report: Any) -> dict[str, Any] | None:
     return next((value for name, value in properties if name == SKETCH), None)
 
 
-def _in_order(results: list[dict[str, Any]], lesson: Any) -> list[dict[str, Any]]:
-    """Sort results by step; within a step they stay in the order of the file."""
-    places = {step.name: place for place, step in enumerate(lesson.steps)}
-    return sorted(results, key=lambda result: places.get(result["step"], 99))
+def _lesson_of(item: pytest.Item) -> Any:
+    """Return the lesson in whose folder a check stands."""
+    from .syllabus import find_lesson
+
+    return find_lesson(item.path.parent.name)

@@ -64,7 +64,7 @@ def softmax(logits: torch.Tensor, dim: int = -1) -> torch.Tensor:
     logits: float tensor of any shape. Numbers as large as 10,000 are fine; -inf means "never", and
     becomes probability 0. (A row of nothing but -inf has no answer: nan, as in torch.)
     dim: the dimension along which the results sum to 1.
-    Returns a new tensor of the same shape, in 0..1.
+    Returns a new tensor of the same shape and dtype, in 0..1, through which gradients can flow.
 
     1. exp(1000) is inf, and inf / inf is nan. But adding one number to all logits changes nothing in
        the answer (why?), so subtract the largest along `dim` first: then no exponent is above 0.
@@ -85,7 +85,8 @@ def cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     A model that spreads its belief evenly over V tokens gets log(V), a perfect one 0. This is the
     loss that every model of this course is trained on.
 
-    logits: (N, V), one row of logits per prediction; any size of number, as for `softmax`.
+    logits: (N, V), one row of logits per prediction; any size of number, as for `softmax`. What had
+    the logit -inf and came all the same is infinitely surprising: the loss is inf.
     targets: (N,), int64, the id of the right token of each row, 0 <= target < V.
     Returns a tensor with no dimensions (a scalar) through which gradients can flow.
     Raises ValueError when the shapes do not fit.
@@ -140,7 +141,7 @@ def bigram_logits(counts: torch.Tensor, smoothing: float = 1.0) -> torch.Tensor:
     counts: (V, V), counts[a, b] as from `bigram_counts`.
     smoothing: added to every count, so that a pair which has not been seen is unlikely, not impossible
     (Laplace's rule for 1.0). With 0 a pair never seen gets -inf.
-    Returns (V, V), float: row a holds the log-probabilities of the token after a. Softmax
+    Returns (V, V), float32: row a holds the log-probabilities of the token after a. Softmax
     leaves log-probabilities as they are up to the logarithm, so they serve as logits.
     Raises ValueError for smoothing below 0, and for smoothing 0 where a row has no counts at all.
 
@@ -171,7 +172,8 @@ def gradient_step(
     logits: (V, V), the table; row a holds the logits of the token after a.
     inputs, targets: (N,), int64: targets[i] is the token that came after inputs[i].
     learning_rate: how far to go: the new table is the old one - learning_rate * gradient.
-    Returns a new (V, V) table that carries no gradient; what was passed in stays as it was.
+    Returns a new (V, V) table that tracks no gradient (`requires_grad` is False). What was passed in
+    stays as it was, its `requires_grad` too.
 
     1. Work on a copy, detached from whatever made `logits`, and tell torch to track its gradient
        (`requires_grad_`).
@@ -193,10 +195,11 @@ def babble(
 ) -> list[int]:
     """Let the model write: draw each next token with the probabilities that follow the one before.
 
-    logits: (V, V), row a holding the logits of the token after a.
+    logits: (V, V), row a holding the logits of the token after a; any size of number, -inf: never.
     start: the id that the text begins with. length: how many ids to return, `start` among them.
-    generator: where the chances come from; the same seed gives the same text again.
-    Returns a list of `length` ids. Raises ValueError when length is below 1.
+    generator: where the chances come from; the same seed gives the same text again. None: from
+    torch's own, so that every call gives another text.
+    Returns a list of `length` ids, plain ints. Raises ValueError when length is below 1.
 
     1. Turn the whole table into probabilities once, row by row.
     2. Begin the text with `start`.

@@ -38,10 +38,13 @@ class LayerNorm(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return (x - mean) / sqrt(variance + eps) * weight + bias, each vector by itself.
 
-        x: (..., C). Returns the same shape. Source: Ba et al. (2016), equation 4.
+        x: (..., C), one vector or any number of them. Returns the same shape. Vectors of nearly
+        equal numbers keep their digits too. Source: Ba et al. (2016), equation 4.
 
         1. Mean and variance over the last dimension (`keepdim=True`). The variance is the mean of
-           the squares here: divided by C, not by C - 1 (torch calls the other one unbiased).
+           the squared distances from the mean: divided by C, not by C - 1 (torch calls the other
+           one unbiased). Take the distances first. mean(x^2) - mean(x)^2 is the same on paper, but
+           where two large numbers nearly cancel, few of the digits that 32 bits hold are left.
         2. Where does eps go? A vector whose numbers hardly differ tells: with eps outside of the
            root it is divided by something else entirely.
         3. Scale by weight, shift by bias: both have one number per channel.
@@ -60,9 +63,11 @@ def gelu(x: torch.Tensor) -> torch.Tensor:
     GPT-2 computes 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))), which is close to, and not the
     same as, x times the share of a normal distribution below x.
 
-    x: any shape. Returns the same shape. Source: Hendrycks and Gimpel (2016), section 2.
+    x: any shape, any float dtype. Returns the same shape and dtype, and no nan for large numbers:
+    far below zero 0, far above it x. Source: Hendrycks and Gimpel (2016), section 2.
 
-    1. Write the formula down. There is nothing else to it, but it asks for care with brackets.
+    1. Write the formula down, with `torch.tanh`. There is nothing else to it, but it asks for care
+       with brackets.
     """
     # <solution>
     inside = math.sqrt(2.0 / math.pi) * (x + 0.044715 * x**3)
@@ -92,7 +97,8 @@ class MLP(nn.Module):
 
         x: (B, T, C). Returns (B, T, C).
 
-        1. Four calls in a row. Without the bend, would two layers do more than one?
+        1. Four calls in a row, one for each attribute. (`self.dropout` knows by itself whether the
+           model is training.) Without the bend, would two layers do more than one?
         """
         # <solution>
         x = self.activation(self.c_fc(x))  # (B, T, I)

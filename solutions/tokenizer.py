@@ -190,10 +190,12 @@ class BPETokenizer:
     def encode_with_special(self, text: str, allowed_special: Collection[str]) -> list[int]:
         """Return the ids of `text`, in which each allowed special token is one id. (Stretch.)
 
-        Where one special token begins with another, the longer one is meant.
+        They are found from left to right and do not overlap: of two that share characters the one
+        that begins first counts, and of two that begin at the same place the longer one. Names
+        that are not allowed are ordinary text; with none allowed, everything is.
         Raises ValueError for a name in `allowed_special` that is no special token.
 
-        1. Refuse names that `self.special_tokens` does not have.
+        1. Refuse names that `self.special_tokens` does not have. If no name is left, `encode` does.
         2. Cut the text at the special tokens and keep them: `regex.split` keeps what its pattern
            has in parentheses. `regex.escape` takes the meaning out of "|"; alternatives are tried
            from left to right, so put longer ones first.
@@ -203,6 +205,8 @@ class BPETokenizer:
         unknown = sorted(set(allowed_special) - set(self.special_tokens))
         if unknown:
             raise ValueError(f"{unknown[0]!r} is no special token of this tokenizer")
+        if not allowed_special:  # an empty pattern would cut at every character
+            return self.encode(text)
         longest_first = sorted(allowed_special, key=len, reverse=True)
         ids: list[int] = []
         for part in regex.split(f"({'|'.join(map(regex.escape, longest_first))})", text):
@@ -216,7 +220,9 @@ class BPETokenizer:
     def encode_iterable(self, texts: Iterable[str]) -> Iterator[int]:
         """Yield the ids of the texts put together, without ever holding them all. (Stretch.)
 
-        texts: the parts of one text, cut anywhere. The ids are those of `encode("".join(texts))`.
+        texts: the parts of one text, cut anywhere. The ids are those of `encode("".join(texts))`,
+        and they come out while the texts still come in: a few pieces may be held back, no more.
+        The time it takes grows with the length of the text, not with the number of parts.
 
         1. The text that is not encoded yet is `pending`. Add each new part to it.
         2. Which pieces of `pending` may still change? The last one: "upo" may go on with "n", and
@@ -245,6 +251,7 @@ def merge_pair(ids: tuple[int, ...], pair: tuple[int, int], new_id: int) -> tupl
     """Return `ids` with `new_id` in place of every occurrence of `pair`, from left to right.
 
     Occurrences do not overlap: in (7, 7, 7) the pair (7, 7) is found once, and the last 7 stays.
+    new_id: an id that does not stand in `ids` yet. `ids` is a tuple, and so is the result.
 
     1. Walk through `ids` with an index.
     2. Where this id and the next are the pair, take the new id and go two on.

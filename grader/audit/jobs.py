@@ -14,7 +14,7 @@ from ..judge.answers import PUBLIC_SEED
 from ..judge.backends import Backend, InAChild, InThisProcess
 from ..judge.naming import sketches
 from ..judge.paths import judged_path
-from ..judge.runner import PASSED, Target, record, run_check
+from ..judge.runner import PASSED, SKIPPED, Target, record, run_check
 from ..judge.serve import serve
 from ..syllabus import Lesson
 
@@ -41,12 +41,17 @@ def judge(
     whole: bool = True,
     apart: bool = False,
 ) -> dict[str, Any]:
-    """Return check -> verdict, and the margins. whole: go on after the first rejection."""
+    """Return check -> verdict, and the margins. whole: go on after the first rejection.
+
+    A check that is skipped on this machine is left out.
+    """
     verdicts, margins, says, times = {}, {}, {}, {}
     backend = InAFork() if apart else InThisProcess()
     with placed(variant, lesson, backend) as target:
         for check in checks:
             result = run_check(check, target, right[check.name, seed], seed)
+            if result.verdict == SKIPPED:
+                continue  # it says nothing about the module
             verdicts[check.name] = result.verdict
             margins[check.name] = result.margin
             times[check.name] = result.seconds

@@ -1,10 +1,12 @@
 """Write the learner's stubs from the solutions, where there is no work of the learner's yet.
 
-A stub that is still as it was written is brought up to date; anything else is left alone.
+A stub that is still as it was written is brought up to date; anything else is left alone. All stubs
+also go into `grader/answers/stubs.json`, from which `reset` takes them where solutions are withheld.
 """
 
 import argparse
 
+from grader import stub_store
 from grader.stubs import ROOT, State, leftover_stubs, make_stubs, state_of
 from lessons.engine.files import write_atomically
 
@@ -37,6 +39,8 @@ def check() -> int:
     complaints = {path: COMPLAINTS[s] for path, s in states.items() if s is not State.CURRENT}
     for path in leftover_stubs(ROOT, stubs):
         complaints[path] = "the stub of no lesson; delete it"
+    if not stub_store.is_stored(stubs):
+        complaints[stub_store.FILE] = "not the stubs of these solutions"
     for path, complaint in complaints.items():
         print(f"{path.relative_to(ROOT).as_posix()}: {complaint}")
     if complaints:
@@ -60,5 +64,8 @@ def write() -> int:
                 file.write(stub)
             print(f"{name}: written")
             written += 1
+    if not stub_store.is_stored(stubs):
+        stub_store.store(stubs)
+        print(f"{stub_store.FILE.relative_to(ROOT).as_posix()}: written")
     print(f"{len(stubs)} stubs, {written} written")
     return 0

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
@@ -17,11 +18,13 @@ from typing import Any, BinaryIO, Protocol
 from .bench import Bench, TimeUpError
 from .border import Packet, pack
 from .paths import ROOT
-from .serve import DIED
+from .serve import OVER
 from .settings import keep_random_state
-from .wire import WireError, receive, send
+from .wire import MAX_TENSORS_BYTES, MAX_TREE_BYTES, WireError, receive, send
 
 START_SECONDS = 60  # for a child to import torch, on a machine that has other things to do
+CLOSE_SECONDS = 5  # for a session to end when it is told to
+MAX_WAITING = 4  # answers that nobody has asked for: more is a flood
 
 ENDED = "the process with your code ended by itself (an `exit()`? too much memory?)"
 
@@ -64,7 +67,8 @@ class InThisProcess:
 def time_limit(seconds: float) -> Iterator[None]:
     """Raise TimeUpError in what runs inside, where the platform has a timer for that.
 
-    The timer goes on ticking: a loop with `except:` swallows the first error, not all of them.
+    The timer goes on ticking: a loop with `except:` swallows the first error, not all of them. A
+    limit that stands around this one goes on afterwards.
     """
     if (
         not hasattr(signal, "setitimer")
@@ -77,12 +81,16 @@ def time_limit(seconds: float) -> Iterator[None]:
         raise TimeUpError
 
     previous = signal.signal(signal.SIGALRM, time_is_up)
-    signal.setitimer(signal.ITIMER_REAL, max(seconds, 0.001), 0.2)
+    began = time.monotonic()
+    outer, _ = signal.setitimer(signal.ITIMER_REAL, max(seconds, 0.001), 0.2)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, previous)
+        if outer:
+            left = outer - (time.monotonic() - began)
+            signal.setitimer(signal.ITIMER_REAL, max(left, 0.001), 0.2)
 
 
 class InAChild:
@@ -92,42 +100,55 @@ class InAChild:
     It is started when it is first needed, and again after it had to be killed.
     """
 
+    limits = MAX_TREE_BYTES, MAX_TENSORS_BYTES  # of one answer
+
     def __init__(self) -> None:
         self.child: Any = None
         self.open = False
+        self.requests: queue.Queue[Packet | None] = queue.Queue()
         self.answers: queue.Queue[Packet | WireError] = queue.Queue()
 
     @contextlib.contextmanager
     def session(self, module: str, folders: list[Path], seed: int) -> Iterator[None]:
         """Let the child load the module afresh."""
         self.start()
+        opening = {"module": module, "folders": list(map(str, folders)), "seed": seed}
+        self.requests.put(pack(opening))
+        self.open = True
         try:
-            self._send({"module": module, "folders": list(map(str, folders)), "seed": seed})
-            self.open = True
             yield
-            if self.open:
-                self._send(None)
-                self._receive(START_SECONDS)
         finally:
-            self.open = False
+            self.close()
 
     def ask(self, request: Packet, seconds: float) -> Packet:
         """Return the child's answer; a child that takes too long is killed."""
         if not self.open:
             raise DiedError("the process with your code had to be ended")
-        self._send_packet(request)
-        return self._receive(seconds)
+        self.requests.put(request)
+        answer = self._receive(seconds)
+        if answer.tree == OVER:
+            self.open = False
+            raise DiedError(ENDED)
+        return answer
+
+    def close(self) -> None:
+        """End the session; a child that does not come to its end is killed."""
+        if self.open:
+            self.open = False
+            self.requests.put(pack(None))
+            with contextlib.suppress(DiedError, TimeUpError):
+                if self._receive(CLOSE_SECONDS).tree != OVER:
+                    self.stop()
 
     def start(self) -> None:
         """Start the child, unless it is there."""
         if self.child and self.child.poll() is None:
             return
-        self.child, streams = self.launch()
-        self.to_child, from_child = streams
-        self.answers = queue.Queue()
-        threading.Thread(
-            target=_pump, args=(from_child, self.answers), daemon=True, name="answers"
-        ).start()
+        self.child, (to_child, from_child) = self.launch()
+        self.requests, self.answers = queue.Queue(), queue.Queue()
+        out, back = (to_child, self.requests), (from_child, self.answers, self.limits)
+        threading.Thread(target=_pump_out, args=out, daemon=True, name="requests").start()
+        threading.Thread(target=_pump_in, args=back, daemon=True, name="answers").start()
         self._receive(START_SECONDS)  # it says that it is there
 
     def launch(self) -> tuple[Any, tuple[BinaryIO, BinaryIO]]:
@@ -155,39 +176,40 @@ class InAChild:
                 os.killpg(child.pid, signal.SIGKILL)
         child.kill()
         child.wait()
-        with contextlib.suppress(OSError):
-            self.to_child.close()
-
-    def _send(self, value: Any) -> None:
-        self._send_packet(pack(value))
-
-    def _send_packet(self, packet: Packet) -> None:
-        try:
-            send(self.to_child, packet)
-        except WireError:
-            self.stop()
-            raise DiedError(ENDED) from None
+        self.requests.put(None)
 
     def _receive(self, seconds: float) -> Packet:
         try:
-            answer = self.answers.get(timeout=seconds)
+            answer = self.answers.get(timeout=max(seconds, 0.0))
         except queue.Empty:
             self.stop()
             raise TimeUpError from None
         if isinstance(answer, WireError):
             self.stop()
             raise DiedError(ENDED)
-        if answer.tree == DIED:
-            self.open = False
-            raise DiedError(ENDED)
         return answer
 
 
-def _pump(stream: BinaryIO, answers: queue.Queue[Packet | WireError]) -> None:
-    """Read packets until there are no more: a thread, because Windows cannot wait for a pipe."""
-    while True:
-        try:
-            answers.put(receive(stream))
-        except WireError as error:
-            answers.put(error)
-            return
+# Both pumps are threads, because Windows cannot wait for a pipe, and because a child that reads
+# nothing, or never stops talking, must not hold up the judge.
+
+
+def _pump_out(stream: BinaryIO, requests: queue.Queue[Packet | None]) -> None:
+    """Write packets until there are no more, or nobody reads them."""
+    with contextlib.suppress(WireError, OSError), stream:
+        while (packet := requests.get()) is not None:
+            send(stream, packet)
+
+
+def _pump_in(
+    stream: BinaryIO, answers: queue.Queue[Packet | WireError], limits: tuple[int, int]
+) -> None:
+    """Read packets until there are no more, or far more than were asked for."""
+    with stream:
+        while answers.qsize() <= MAX_WAITING:
+            try:
+                answers.put(receive(stream, *limits))
+            except WireError as error:
+                answers.put(error)
+                return
+    answers.put(WireError("the other side talks without being asked"))

@@ -9,18 +9,15 @@ in this process or in another one. A request is a dict:
     args, kwargs
 
 and so is an answer: `value`, or `raised` or `refused` instead; and what happened beside it:
-`changed` (arguments that were changed in place), `settings` (settings of torch that were changed,
-and have been put back), `printed`.
+`changed` (arguments that were changed in place), `settings` (settings and functions of torch that
+were changed, and have been put back), `printed`.
 """
 
 import contextlib
 import importlib
 import inspect
 import io
-import os
-import re
 import sys
-import traceback
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -30,11 +27,12 @@ import torch
 
 from . import toys
 from .border import Handle, Packet, RefusedError, Seed, describe_kind, pack, unpack
+from .elsewhere import Elsewhere, device_of
 from .gradients import NoGradientError, gradients
-from .paths import shown, take_path
-from .settings import keep_settings
+from .paths import take_path
+from .raised import ModuleMissingError, PartMissingError, TimeUpError, clean, describe_raised
+from .settings import keep_settings, keep_surroundings
 
-UNWRITTEN = re.compile(r"lesson (\d\d): (\S+)")
 MAX_PRINTED = 4000  # characters kept of what the learner's code prints in one call
 MAX_ITEMS = 1_000_000  # of an iterator that a check asks to be listed
 
@@ -45,8 +43,7 @@ class Bench:
     def __init__(self, module: str, folders: list[Path], seed: int) -> None:
         self.module_name = module
         self.seed = seed
-        self.home = Path(folders[0])
-        self.folders = folders
+        self.folders = [Path(folder) for folder in folders]
         self.module: Any = None
         self.objects: dict[int, Any] = {}
 
@@ -54,24 +51,29 @@ class Bench:
         """Do what is asked. Never raises for anything that the learner's code does."""
         printed = Printed()
         beside: dict[str, Any] = {"changed": [], "settings": []}
-        with _quiet(printed):
+        loading = self.module is None
+        if loading:
+            take_path(self.folders)
+        with keep_surroundings(), _quiet(printed):
             try:
-                if self.module is None:
+                if loading:
                     self.load_module()
+                    loading = False
                 with keep_settings(beside["settings"]):
-                    outcome = {"value": self.do(request, beside["changed"])}
+                    value = self.do(request, beside["changed"])
+                    packet = pack({"value": value}, self.keep)
             except (RefusedError, NoGradientError) as error:
-                outcome = {"refused": str(error)}
+                packet = pack({"refused": str(error)})
             except (KeyboardInterrupt, TimeUpError):
                 raise
             except BaseException as error:  # SystemExit too: the learner's code may do anything
-                outcome = {"raised": self.describe(error)}
-        return pack({**outcome, **beside, "printed": printed.text()}, self.keep)
+                packet = pack({"raised": describe_raised(error, self.folders, loading)})
+        packet.tree["dict"] += pack({**beside, "printed": printed.text()}).tree["dict"]
+        return packet
 
     def load_module(self) -> None:
         """Import the module from its own folder and nowhere else."""
-        take_path(self.folders)
-        file = self.home / f"{self.module_name}.py"
+        file = self.folders[0] / f"{self.module_name}.py"
         if not file.is_file():
             raise ModuleMissingError(file)
         importlib.invalidate_caches()
@@ -98,9 +100,10 @@ class Bench:
             return None
         if given["do"] == "grad":
             return gradients(thing, *args, **kwargs)
-        result = thing(*args, **kwargs)
+        with Elsewhere() if given["do"] == "describe" else contextlib.nullcontext():
+            result = thing(*args, **kwargs)
         if given.get("listed"):
-            result = list(islice(iter(result), MAX_ITEMS))
+            result = list(islice(iter(result), given["first"] or MAX_ITEMS))
         self.note_changes(request, args, kwargs, thing, changed)
         if given["do"] == "keep":
             return self.register(result)
@@ -177,56 +180,13 @@ class Bench:
             return self.objects[marker.number]
         return torch.Generator().manual_seed(marker.seed)
 
-    def describe(self, error: BaseException) -> dict[str, Any]:
-        """Say in plain values what was raised, and where in the learner's file."""
-        frame = self.frame_of(error)
-        unwritten = isinstance(error, NotImplementedError) and UNWRITTEN.fullmatch(str(error))
-        described: dict[str, Any] = {
-            "kinds": [kind.__name__ for kind in type(error).__mro__],
-            "message": _message(error),
-            "where": f"{shown(frame.filename)}:{frame.lineno}" if frame else "",
-            "line": (frame.line or "").strip() if frame else "",
-            "unwritten": list(unwritten.groups()) if unwritten else None,
-        }
-        if isinstance(error, SyntaxError) and error.filename:
-            described["where"] = f"{shown(error.filename)}:{error.lineno}"
-            described["line"] = (error.text or "").strip()
-        return described
-
-    def frame_of(self, error: BaseException) -> traceback.FrameSummary | None:
-        """Return the innermost line of the judged file, or of any lesson's, in a traceback."""
-        try:
-            frames = traceback.extract_tb(error.__traceback__, limit=-200)
-        except Exception:
-            return None
-        own = [f for f in frames if Path(f.filename).parent == self.home]
-        lessons = [f for f in frames if Path(f.filename).parent in map(Path, self.folders)]
-        if isinstance(error, NotImplementedError) and lessons:
-            return lessons[-1]
-        return (own or lessons or [None])[-1]
-
-
-class ModuleMissingError(Exception):
-    """The file of the lesson is not there."""
-
-    def __init__(self, file: Path) -> None:
-        super().__init__(f"{shown(file)} is not there")
-
-
-class PartMissingError(Exception):
-    """A function or a class that the lesson's module should have is not there."""
-
-
-class TimeUpError(BaseException):
-    """The learner's code takes too long. No `except Exception` of theirs may swallow it."""
-
 
 def describe_tensor(value: Any) -> dict[str, Any]:
     """Return what can be said about a tensor without its numbers, wherever it is."""
     if not isinstance(value, torch.Tensor):
         raise RefusedError(f"{describe_kind(value)}, not a tensor")
     dtype = str(value.dtype).removeprefix("torch.")
-    about = {"shape": list(value.shape), "dtype": dtype, "device": str(value.device)}
+    about = {"shape": list(value.shape), "dtype": dtype, "device": device_of(value)}
     return {**about, "requires_grad": value.requires_grad}
 
 
@@ -252,15 +212,18 @@ class Printed(io.TextIOBase):
         return True
 
     def write(self, text: str) -> int:
-        """Keep the last MAX_PRINTED characters."""
+        """Keep the last MAX_PRINTED characters, or up to three times as many for a while."""
         self.total += len(text)
-        self.kept = (self.kept + text[-MAX_PRINTED:])[-MAX_PRINTED:]
+        self.kept += text[-MAX_PRINTED:]
+        if len(self.kept) > 3 * MAX_PRINTED:
+            self.kept = self.kept[-MAX_PRINTED:]
         return len(text)
 
     def text(self) -> str:
         """Return what was kept, and say how much was not."""
-        left_out = self.total - len(self.kept)
-        return f"[{left_out:,} characters before this]\n{self.kept}" if left_out else self.kept
+        kept = self.kept[-MAX_PRINTED:]
+        left_out = self.total - len(kept)
+        return clean(f"[{left_out:,} characters before this]\n{kept}" if left_out else kept)
 
 
 class _Nobody(io.TextIOBase):
@@ -275,21 +238,10 @@ class _Nobody(io.TextIOBase):
 
 @contextlib.contextmanager
 def _quiet(printed: Printed) -> Iterator[None]:
-    """Catch what is printed, let nobody be asked, and come back to this folder."""
-    folder, stdin = os.getcwd(), sys.stdin
-    sys.stdin = _Nobody()
+    """Catch what is printed, and let nobody be asked."""
+    stdin, sys.stdin = sys.stdin, _Nobody()
     try:
         with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
             yield
     finally:
         sys.stdin = stdin
-        with contextlib.suppress(OSError):
-            os.chdir(folder)
-
-
-def _message(error: BaseException) -> str:
-    try:
-        text = str(error)
-    except Exception:
-        text = f"(a {describe_kind(error)} that cannot be written)"
-    return text if len(text) < 600 else text[:600] + " ..."

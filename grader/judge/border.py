@@ -14,7 +14,11 @@ from typing import Any
 
 import torch
 
-MAX_TENSOR_BYTES = 1 << 30
+MAX_TENSOR_BYTES = 1 << 30  # of all tensors in one packet
+MAX_ITEMS = 2_000_000  # of all lists, texts' characters aside
+MAX_TEXT = 8_000_000  # characters or bytes of one text
+MAX_BITS = 10_000  # of one number; Python itself writes no more than 4300 digits
+MAX_DEPTH = 100  # of lists in lists
 DTYPES = (
     *(torch.float32, torch.float64, torch.float16, torch.bfloat16),
     *(torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool),
@@ -69,8 +73,8 @@ def pack(value: Any, keep: Callable[[Any], Handle | None] = lambda value: None) 
 
     Raises RefusedError, with the name of the thing, for what may not cross.
     """
-    tensors: list[torch.Tensor] = []
-    return Packet(_tree(value, tensors, keep), tensors)
+    packing = _Packing(keep)
+    return Packet(packing.tree(value), packing.tensors)
 
 
 def unpack(packet: Packet, fetch: Callable[[Any], Any] = lambda marker: marker) -> Any:
@@ -78,39 +82,69 @@ def unpack(packet: Packet, fetch: Callable[[Any], Any] = lambda marker: marker) 
     return _value(packet.tree, packet.tensors, fetch)
 
 
-def _tree(value: Any, tensors: list[torch.Tensor], keep: Callable[[Any], Handle | None]) -> Any:
-    if type(value) in SCALARS:
-        return value
-    if isinstance(value, torch.Tensor):
-        tensors.append(_plain(value))
-        return {"tensor": len(tensors) - 1}
-    if type(value) is bytes:
-        return {"bytes": base64.b64encode(value).decode("ascii")}
-    if isinstance(value, dict):
-        pairs = [[_tree(k, tensors, keep), _tree(v, tensors, keep)] for k, v in value.items()]
-        return {"dict": pairs}
-    for kind, name in ((list, "list"), (tuple, "tuple"), (set, "set"), (frozenset, "set")):
-        if isinstance(value, kind):
-            items = sorted(value, key=repr) if name == "set" else value
-            return {name: [_tree(item, tensors, keep) for item in items]}
-    if isinstance(value, Seed):
-        return {"seed": value.seed}
-    handle = value if isinstance(value, Handle) else keep(value)
-    if handle is not None:
-        return {"object": handle.number, "kind": handle.kind}
-    raise RefusedError(describe_kind(value))
+class _Packing:
+    """Builds one packet. Built-in methods are called on the built-in class: a subclass may lie."""
 
+    def __init__(self, keep: Callable[[Any], Handle | None]) -> None:
+        self.keep = keep
+        self.tensors: list[torch.Tensor] = []
+        self.room = MAX_TENSOR_BYTES
+        self.items = 0
 
-def _plain(tensor: torch.Tensor) -> torch.Tensor:
-    if type(tensor) not in (torch.Tensor, torch.nn.Parameter):
-        raise RefusedError(f"a tensor of a class of its own, {type(tensor).__name__}")
-    if tensor.device.type != "cpu":
-        raise RefusedError(f"a tensor on the device {str(tensor.device)!r}, not on the CPU")
-    if tensor.layout != torch.strided or tensor.dtype not in DTYPES:
-        raise RefusedError(f"a tensor of an unusual kind, {tensor.layout}, {tensor.dtype}")
-    if tensor.numel() * tensor.element_size() > MAX_TENSOR_BYTES:
-        raise RefusedError(f"a tensor of {tensor.numel():,} numbers, which is far too large")
-    return tensor.detach().clone(memory_format=torch.contiguous_format)
+    def tree(self, value: Any, depth: int = 0) -> Any:
+        """Return what JSON can hold of a value; its tensors are put aside."""
+        kind = type(value)
+        if kind in SCALARS:
+            if kind is int and value.bit_length() > MAX_BITS:
+                raise RefusedError(f"a whole number of more than {MAX_BITS:,} bits")
+            if kind is str and len(value) > MAX_TEXT:
+                raise RefusedError(f"a text of {len(value):,} characters, which is far too long")
+            return value
+        if isinstance(value, torch.Tensor):
+            self.tensors.append(self.plain(value))
+            return {"tensor": len(self.tensors) - 1}
+        if kind is bytes:
+            if len(value) > MAX_TEXT:
+                raise RefusedError(f"{len(value):,} bytes, which is far too long")
+            return {"bytes": base64.b64encode(value).decode("ascii")}
+        if isinstance(value, dict):
+            self.count(dict.__len__(value), depth, "a dictionary")
+            pairs = dict.items(value)
+            return {"dict": [[self.tree(k, depth + 1), self.tree(v, depth + 1)] for k, v in pairs]}
+        for builtin, name in ((list, "list"), (tuple, "tuple"), (set, "set"), (frozenset, "set")):
+            if isinstance(value, builtin):
+                self.count(builtin.__len__(value), depth, f"a {name}")
+                items = builtin.__iter__(value)  # type: ignore[attr-defined]
+                if name == "set":
+                    items = iter(sorted(items, key=repr))
+                return {name: [self.tree(item, depth + 1) for item in items]}
+        if kind is Seed:
+            return {"seed": value.seed}
+        handle = value if kind is Handle else self.keep(value)
+        if handle is not None:
+            return {"object": handle.number, "kind": handle.kind}
+        raise RefusedError(describe_kind(value))
+
+    def count(self, length: int, depth: int, what: str) -> None:
+        """Refuse what never ends, or would fill the memory."""
+        self.items += length
+        if self.items > MAX_ITEMS:
+            raise RefusedError(f"{what} of {length:,} items, which is far too many")
+        if depth >= MAX_DEPTH:
+            raise RefusedError(f"{what} inside others, more than {MAX_DEPTH} deep")
+
+    def plain(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Return a copy of a tensor, if it is an ordinary one."""
+        if type(tensor) not in (torch.Tensor, torch.nn.Parameter):
+            raise RefusedError(f"a tensor of a class of its own, {type(tensor).__name__}")
+        if tensor.device.type != "cpu":
+            raise RefusedError(f"a tensor on the device {str(tensor.device)!r}, not on the CPU")
+        if tensor.layout != torch.strided or tensor.dtype not in DTYPES or tensor.is_nested:
+            raise RefusedError(f"a tensor of an unusual kind, {tensor.layout}, {tensor.dtype}")
+        self.room -= tensor.numel() * tensor.element_size()
+        if self.room < 0:
+            raise RefusedError(f"a tensor of {tensor.numel():,} numbers, which is far too large")
+        return tensor.detach().clone(memory_format=torch.contiguous_format)
 
 
 def _value(tree: Any, tensors: list[torch.Tensor], fetch: Callable[[Any], Any]) -> Any:

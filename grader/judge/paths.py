@@ -9,10 +9,12 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import lessons
 
-from ..syllabus import Lesson
+if TYPE_CHECKING:  # a child has no syllabus, and needs none
+    from ..syllabus import Lesson
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -40,9 +42,8 @@ def judged_path(number: str, mine: bool = False, home: Path | None = None) -> li
     return [own, *reference, ROOT / "lessons", *others]
 
 
-def own_lessons(lesson: Lesson, every: Sequence[Lesson], mine: bool = False) -> list[str]:
-    """Return the earlier lessons of which the learner's own modules serve in judging `lesson`."""
-    folders = judged_path(lesson.number, mine)[1:]
+def needed_lessons(lesson: "Lesson", every: Sequence["Lesson"]) -> list["Lesson"]:
+    """Return the lessons that a lesson needs, and those that they need, in order."""
     by_number = {other.number: other for other in every}
     needed, waiting = set(), list(lesson.needs)
     while waiting:
@@ -50,16 +51,22 @@ def own_lessons(lesson: Lesson, every: Sequence[Lesson], mine: bool = False) -> 
         if number not in needed:
             needed.add(number)
             waiting += by_number[number].needs
+    return [by_number[number] for number in sorted(needed)]
+
+
+def own_lessons(lesson: "Lesson", every: Sequence["Lesson"], mine: bool = False) -> list[str]:
+    """Return the earlier lessons of which the learner's own modules serve in judging `lesson`."""
+    folders = judged_path(lesson.number, mine)[1:]
     own = []
-    for number in sorted(needed):
-        file = f"{by_number[number].module}.py"
+    for needed in needed_lessons(lesson, every):
+        file = f"{needed.module}.py"
         home = next((folder for folder in folders if (folder / file).is_file()), None)
-        if home == ROOT / "lessons" / number:
-            own.append(number)
+        if home == ROOT / "lessons" / needed.number:
+            own.append(needed.number)
     return own
 
 
-def file_of(lesson: Lesson) -> Path:
+def file_of(lesson: "Lesson") -> Path:
     """Return the file that the learner writes."""
     return ROOT / "lessons" / lesson.number / f"{lesson.module}.py"
 
@@ -90,7 +97,7 @@ def place_of_step(file: Path, step: str) -> str:
     """Return where a step stands in a file: "lessons/03/attention.py:57", or the file's name."""
     try:
         body: Iterable[ast.stmt] = ast.parse(file.read_text(encoding="utf-8")).body
-    except (OSError, SyntaxError, ValueError):
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
         return shown(file)
     line = 0
     for name in step.split("."):

@@ -11,8 +11,8 @@ from typing import Any
 
 from .backends import Backend, DiedError
 from .bench import TimeUpError
-from .border import Handle, Packet, RefusedError, Seed, pack, unpack
-from .verdicts import LearnerError, NotWrittenError, WrongError
+from .border import Handle, Packet, Seed, pack, unpack
+from .verdicts import LearnerError, NotWrittenError, TooLongError, WrongError
 
 
 class Lesson:
@@ -24,6 +24,7 @@ class Lesson:
         self._until = time.monotonic() + seconds
         self._complain = complain
         self._printed = ""
+        self._kinds: dict[int, str] = {}  # number of an object -> name of its class
 
     def __getattr__(self, name: str) -> "Part":
         return Part(self, 0, name)
@@ -32,9 +33,11 @@ class Lesson:
         """Return the gradients of what `part(*args)` returns; see `gradients.py`."""
         return self._ask("grad", part._target, part._name, args, kwargs)
 
-    def listed(self, part: "Part", *args: Any, **kwargs: Any) -> list[Any]:
-        """Call something that yields, and return all that it yields."""
-        return self._ask("call", part._target, part._name, args, kwargs, listed=True)
+    def listed(
+        self, part: "Part", *args: Any, first: int | None = None, **kwargs: Any
+    ) -> list[Any]:
+        """Call something that yields, and return what it yields: all, or no more than the first."""
+        return self._ask("call", part._target, part._name, args, kwargs, listed=True, first=first)
 
     def describe(self, part: "Part", *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Call something, and return the shape, dtype, device and requires_grad of its tensor."""
@@ -61,14 +64,14 @@ class Lesson:
     ) -> Any:
         request = {"do": do, "target": target, "name": name, "args": args, "kwargs": kwargs or {}}
         packet = pack({**request, **more}, _handle)
-        called = name or "it"
+        called = ".".join(filter(None, [self._kinds.get(target, ""), name.removeprefix("@")]))
         seconds = self._until - time.monotonic()
         if seconds <= 0:
-            raise WrongError(self._too_long())
+            raise self._too_long()
         try:
             answer = self._open(self._backend.ask(packet, seconds))
         except TimeUpError:
-            raise WrongError(self._too_long()) from None
+            raise self._too_long() from None
         except DiedError as error:
             raise WrongError(f"{error}") from None
         self._printed += answer["printed"]
@@ -78,7 +81,7 @@ class Lesson:
                 f"operations that make a new tensor (`x = x + 1`, not `x += 1`)"
             )
         for setting in answer["settings"]:
-            self._complain(f"{called} changed {setting} of torch, for everything that comes after")
+            self._complain(f"{called} changed {setting}, for everything that comes after it")
         if "refused" in answer:
             raise WrongError(f"{called} gives {answer['refused']}")
         if "raised" in answer:
@@ -94,23 +97,46 @@ class Lesson:
                 isinstance(opened, dict)
                 and all(isinstance(opened.get(key), kind) for key, kind in wanted.items())
                 and {"value", "raised", "refused"} & opened.keys()
+                and ("raised" not in opened or is_description(opened["raised"]))
             ):
                 return opened
-        except (RefusedError, KeyError, IndexError, TypeError, ValueError, StopIteration):
+        except Exception:
             pass
         raise DiedError("the process with your code answered with something that is no answer")
 
     def _thing(self, marker: Any) -> Any:
-        return Thing(self, marker.number, marker.kind) if isinstance(marker, Handle) else marker
+        if not isinstance(marker, Handle):
+            return marker
+        self._kinds[marker.number] = marker.kind
+        return Thing(self, marker.number, marker.kind)
 
-    def _too_long(self) -> str:
-        return f"still running after {self._seconds:.0f} s: is there a loop that never ends?"
+    def _too_long(self) -> TooLongError:
+        return TooLongError(
+            f"still running after {self._seconds:.0f} s: is there a loop that never ends, "
+            "or work that is done over and over?"
+        )
 
     def _raised(self, raised: dict[str, Any]) -> LearnerError:
         if raised["unwritten"]:
             number, step = raised["unwritten"]
             return NotWrittenError(raised, number, step)
         return LearnerError(raised)
+
+
+def is_description(raised: Any) -> bool:
+    """Say whether this describes an error as `Bench.describe` does: the process may say anything."""
+    match raised:
+        case {
+            "kinds": [str(), *kinds],
+            "message": str(),
+            "where": str(),
+            "line": str(),
+            "inside": str(),
+            "loading": bool(),
+            "unwritten": None | [str(), str()],
+        }:
+            return all(isinstance(kind, str) for kind in kinds)
+    return False
 
 
 class Part:

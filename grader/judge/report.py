@@ -1,11 +1,13 @@
 """Results as text: one short block per failure, the points, and what comes next."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 from ..syllabus import Lesson
 
 PRINTED_LINES = 8  # of what the learner's code printed
+DONE = ("passed", "skipped")  # with either, a step is finished
 
 
 def failure_block(result: dict[str, Any], lesson: Lesson, failures: int = 1) -> str:
@@ -53,6 +55,22 @@ def score(lesson: Lesson, results: Sequence[dict[str, Any]]) -> dict[str, int]:
     }
 
 
+def is_open(result: dict[str, Any]) -> bool:
+    """Say whether a result keeps its lesson from being finished.
+
+    All do that have not passed, but for stretch steps that nobody has begun to write, and for
+    checks that this machine cannot run.
+    """
+    if result["kind"] == "stretch" and result["verdict"] == "not written":
+        return False
+    return result["verdict"] not in DONE
+
+
+def exit_code(results: Sequence[dict[str, Any]]) -> int:
+    """Return what a run of the checks ends with: 0 where nothing is open, else 1."""
+    return 1 if any(map(is_open, results)) else 0
+
+
 def points_line(lesson: Lesson, results: Sequence[dict[str, Any]]) -> str:
     """Return "lesson 05: 12/20 points (core 12/16, stretch 0/4)"."""
     s = score(lesson, results)
@@ -67,7 +85,7 @@ def next_line(lesson: Lesson, results: Sequence[dict[str, Any]], lessons: Sequen
     for kind in ("core", "stretch"):
         for step in lesson.steps:
             open_results = [
-                r for r in results if r["step"] == step.name and r["verdict"] != "passed"
+                r for r in results if r["step"] == step.name and r["verdict"] not in DONE
             ]
             if step.kind != kind or not open_results:
                 continue
@@ -88,11 +106,35 @@ def next_line(lesson: Lesson, results: Sequence[dict[str, Any]], lessons: Sequen
     )
 
 
+def closing_lines(
+    lesson: Lesson, results: Sequence[dict[str, Any]], lessons: Sequence[Lesson]
+) -> list[str]:
+    """Return what stands below a run: the baseline, what is open, the points, what comes next."""
+    lines = list(dict.fromkeys(r["baseline"] for r in results if r["baseline"]))
+    waiting = [r for r in results if r["verdict"] in ("not written", "blocked", "skipped")]
+    lines += [f"{result['check']}: {result['symptom']}" for result in waiting]
+    if text := revealed(lesson, results):
+        lines.append(text)
+    return [*lines, points_line(lesson, results), next_line(lesson, results, lessons)]
+
+
+def as_report(lesson: Lesson, results: Sequence[dict[str, Any]], seed: int) -> dict[str, Any]:
+    """Return a run as plain values for JSON: the score, the seed, and every result."""
+    checks = [{**r, "margin": r["margin"] if math.isfinite(r["margin"]) else None} for r in results]
+    return {"lesson": lesson.number, "seed": seed, **score(lesson, results), "checks": checks}
+
+
+def in_order(lesson: Lesson, results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Sort results by step; within a step they stay in the order of the file."""
+    places = {step.name: place for place, step in enumerate(lesson.steps)}
+    return sorted(results, key=lambda result: places.get(result["step"], len(places)))
+
+
 def revealed(lesson: Lesson, results: Sequence[dict[str, Any]]) -> str:
     """Return the prediction of the last step whose checks all pass, and what came true."""
     text = ""
     for step in lesson.steps:
-        mine = [r for r in results if r["step"] == step.name]
-        if mine and all(r["verdict"] == "passed" for r in mine) and step.prediction:
+        verdicts = {r["verdict"] for r in results if r["step"] == step.name}
+        if "passed" in verdicts and verdicts <= set(DONE) and step.prediction:
             text = f"you predicted ({step.name}): {step.prediction}\n  {step.reveals}"
     return text

@@ -1,12 +1,9 @@
 """Runs one check against one module, and says what came of it."""
 
-import ast
 import importlib.util
-import inspect
 import math
 import sys
 import time
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,11 +16,12 @@ from .answers import PUBLIC_SEED, Answers
 from .backends import Backend, InThisProcess
 from .drawing import Draw
 from .expecting import Expect, MissingAnswerError
-from .paths import ROOT, judged_path, shown
+from .paths import ROOT, judged_path, place_of_step, shown
 from .proxies import Lesson
-from .verdicts import LearnerError, NotWrittenError, WrongError
+from .verdicts import LearnerError, NotWrittenError, SkippedError, WrongError
 
 PASSED, FAILED, NOT_WRITTEN, BLOCKED = "passed", "failed", "not written", "blocked"
+SKIPPED = "skipped"  # this machine lacks what the check needs; never more than 0 points
 
 
 @dataclass(frozen=True)
@@ -48,11 +46,13 @@ class Result:
     step: str
     points: int
     verdict: str
+    kind: str = "core"  # of the check's own step: "core" or "stretch"
     symptom: str = ""  # one sentence
     details: str = ""  # places and numbers, line by line
     ask: str = ""  # a question that leads to the mistake
     where: str = ""  # "lessons/03/attention.py:57"
     printed: str = ""
+    baseline: str = ""  # which model the learner's is measured by, where the check asks for one
     seconds: float = 0.0
     margin: float = (
         math.inf
@@ -84,7 +84,13 @@ def load_checks(lesson: SyllabusLesson, root: Path = ROOT) -> list[Check]:
             assert spec
             assert spec.loader
             module = importlib.util.module_from_spec(spec)
-            spec.loader.exec_module(module)
+            try:
+                spec.loader.exec_module(module)
+            except (Exception, SystemExit) as error:  # somebody has changed the checks
+                raise CourseError(
+                    f"{shown(file)} cannot be loaded ({type(error).__name__}: {error}); "
+                    f"`git checkout {shown(file)}` brings it back"
+                ) from None
             sys.modules[name] = module
         checks += [f.check for f in vars(sys.modules[name]).values() if hasattr(f, "check")]
     return checks
@@ -106,13 +112,18 @@ def record(check: Check, target: Target, seed: int) -> list[dict[str, Any]]:
     with target.backend.session(target.lesson.module, target.folders, seed):
         lesson = Lesson(target.backend, check.seconds, expect.complain)
         try:
-            _call(check, lesson, expect, seed)
+            # the stand-in: what is recorded must be the same on every machine
+            _call(check, lesson, expect, seed, _baseline_of(check, stand_in=True))
         except NotWrittenError as error:
             expect.entries.append({"not written": error.step})
         except LearnerError as error:
             expect.entries.append({"crashed": error.kinds[0]})
         except WrongError as error:
             expect.entries.append({"stopped": error.symptom})
+        except SkippedError:
+            expect.entries.append({"skipped": True})
+        except CourseError:
+            raise
         except Exception as error:
             expect.entries.append({"stumbled": type(error).__name__})
     return expect.entries
@@ -135,12 +146,15 @@ def run_check(
     right: what the reference gives in this check with this seed, see `right_answers`.
     """
     expect = Expect(right)
-    result = Result(check.name, check.step, check.points, PASSED)
+    baseline = _baseline_of(check)
+    kind = next((s.kind for s in target.lesson.steps if s.name == check.step), "core")
+    result = Result(check.name, check.step, check.points, PASSED, kind)
+    result.baseline = baseline.sentence if baseline else ""
     start = time.perf_counter()
     with target.backend.session(target.lesson.module, target.folders, seed):
         lesson = Lesson(target.backend, check.seconds, expect.complain)
         try:
-            _call(check, lesson, expect, seed)
+            _call(check, lesson, expect, seed, baseline)
         except NotWrittenError as error:
             _not_written(result, error, target)
         except LearnerError as error:
@@ -149,6 +163,10 @@ def run_check(
             result.verdict, result.symptom = FAILED, error.symptom
             result.details, result.ask = error.details, error.ask or ""
             result.margin = error.size
+        except SkippedError as error:
+            result.verdict, result.symptom = SKIPPED, str(error)
+        except CourseError:  # of the machine, not of the learner's code
+            raise
         except MissingAnswerError:
             raise CourseError(
                 f"no recorded answer for {check.name}: `python -m grader record` writes it"
@@ -166,20 +184,25 @@ def run_check(
     return result
 
 
-def _call(check: Check, lesson: Lesson, expect: Expect, seed: int) -> None:
+def _call(check: Check, lesson: Lesson, expect: Expect, seed: int, baseline: Any) -> None:
     offered: dict[str, Any] = {"lesson": lesson, "expect": expect, "draw": Draw(seed, check.name)}
-    wanted = inspect.signature(check.function).parameters
-    if "baseline" in wanted:
-        from ..baseline import find_baseline
+    offered["baseline"] = baseline
+    check.function(**{name: offered[name] for name in check.wants})
 
-        offered["baseline"] = find_baseline()
-    check.function(**{name: offered[name] for name in wanted})
+
+def _baseline_of(check: Check, stand_in: bool = False) -> Any:
+    """Return the model that a check wants to measure by, if it wants one. Raises CourseError."""
+    if "baseline" not in check.wants:
+        return None
+    from .. import baseline
+
+    return baseline.stand_in() if stand_in else baseline.find_baseline()
 
 
 def _not_written(result: Result, error: NotWrittenError, target: Target) -> None:
-    result.step, result.where = error.step, error.where
+    result.where = error.where
     if error.number == target.lesson.number:
-        result.verdict = NOT_WRITTEN
+        result.verdict, result.step = NOT_WRITTEN, error.step
         result.symptom = f"not written yet: {error.step} ({error.where})"
     else:
         result.verdict = BLOCKED
@@ -207,18 +230,3 @@ def _raised(result: Result, error: LearnerError, target: Target) -> None:
     if elsewhere and error.where[8:10].isdigit():
         result.verdict = BLOCKED
         result.symptom = f"blocked by lesson {error.where[8:10]}: {result.symptom}"
-
-
-def place_of_step(file: Path, step: str) -> str:
-    """Return where a step stands in a file: "lessons/03/attention.py:57", or the file's name."""
-    try:
-        body: Iterable[ast.stmt] = ast.parse(file.read_text(encoding="utf-8")).body
-    except (OSError, SyntaxError, ValueError):
-        return shown(file)
-    line = 0
-    for name in step.split("."):
-        found = next((node for node in body if getattr(node, "name", None) == name), None)
-        if found is None:
-            return shown(file)
-        line, body = found.lineno, getattr(found, "body", [])
-    return f"{shown(file)}:{line}"

@@ -17,8 +17,7 @@ from .bench import Bench
 from .border import pack, unpack
 from .wire import WireError, receive, send
 
-CLOSED = 77  # the exit status of a session that came to its end; `exit()` has another
-DIED = "died"
+OVER = "over"  # said after every session, however it ended
 
 
 def main() -> int:
@@ -47,14 +46,13 @@ def serve(requests: BinaryIO, answers: BinaryIO) -> None:
         if not hasattr(os, "fork"):
             serve_session(bench, requests, answers)
         elif (session := os.fork()) == 0:
-            status = 1
             try:
                 serve_session(bench, requests, answers)
-                status = CLOSED
             finally:
-                os._exit(status)
-        elif os.waitstatus_to_exitcode(os.waitpid(session, 0)[1]) != CLOSED:
-            send(answers, pack(DIED))
+                os._exit(0)
+        else:
+            os.waitpid(session, 0)
+        send(answers, pack(OVER))
 
 
 def serve_session(bench: Bench, requests: BinaryIO, answers: BinaryIO) -> None:
@@ -62,7 +60,6 @@ def serve_session(bench: Bench, requests: BinaryIO, answers: BinaryIO) -> None:
     while True:
         request = receive(requests)
         if request.tree is None:
-            send(answers, pack("closed"))
             return
         send(answers, bench.answer(request))
 

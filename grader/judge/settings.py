@@ -1,31 +1,52 @@
-"""Keeps one call of the learner's code from changing torch for everything that comes after it."""
+"""Keeps one call of the learner's code from changing anything for what comes after it."""
 
+import builtins
 import contextlib
+import math
+import multiprocessing.process
+import operator
+import os
 import random
+import sys
+import threading
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
+
+# Where a function may be exchanged for another one, for everybody.
+NAMESPACES: dict[str, Any] = {
+    **{"torch": torch, "torch.Tensor": torch.Tensor, "torch.nn": torch.nn},
+    **{"torch.nn.Module": torch.nn.Module, "torch.nn.functional": F},
+    **{"math": math, "random": random, "builtins": builtins},
+}
 
 
 @contextlib.contextmanager
 def keep_settings(changed: list[str]) -> Iterator[None]:
-    """Put torch's settings back at the end, and note in words which had been changed."""
+    """Put torch's settings and functions back at the end, and note in words which were changed."""
     before, state = _settings(), torch.get_rng_state()
+    functions = {name: dict(vars(space)) for name, space in NAMESPACES.items()}
     try:
         yield
     finally:
+        changed += _put_back(functions)
         after = _settings()
         changed += [name for name in before if before[name] != after[name]]
-        torch.set_default_dtype(before["the default dtype"])
-        torch.set_grad_enabled(before["whether gradients are recorded"])
-        if "the default device" in changed:
-            torch.set_default_device(before["the default device"])
-        if "the number of threads" in changed:
-            torch.set_num_threads(before["the number of threads"])
-        if "whether only deterministic algorithms run" in changed:
-            torch.use_deterministic_algorithms(False)
-        if "the seed of all random numbers" in changed:
+        torch.set_default_dtype(before["torch's default dtype"])
+        torch.set_grad_enabled(before["whether torch records gradients"])
+        if "torch's default device" in changed:
+            device = before["torch's default device"]
+            torch.set_default_device(None if device.type == "cpu" else device)
+        if "torch's number of threads" in changed:
+            torch.set_num_threads(before["torch's number of threads"])
+        if "whether torch runs deterministic algorithms only" in changed:
+            torch.use_deterministic_algorithms(
+                before["whether torch runs deterministic algorithms only"]
+            )
+        if "the seed of torch's random numbers" in changed:
             torch.set_rng_state(state)
 
 
@@ -41,12 +62,72 @@ def keep_random_state() -> Iterator[None]:
         random.setstate(states[2])
 
 
-def _settings() -> dict:
+@contextlib.contextmanager
+def keep_surroundings() -> Iterator[None]:
+    """Put back what all code of this process relies on; no thread that is started here outlives it.
+
+    That is the folder, the environment, the search path and the depth of recursion.
+    """
+    folder, environment, path = os.getcwd(), dict(os.environ), list(sys.path)
+    depth, thread = sys.getrecursionlimit(), threading.current_thread()
+    daemon = thread.daemon
+    thread._daemonic = True  # type: ignore[attr-defined]  # a new thread takes over its parent's
+    try:
+        yield
+    finally:
+        thread._daemonic = daemon  # type: ignore[attr-defined]
+        sys.setrecursionlimit(depth)
+        if sys.path != path:
+            sys.path[:] = path
+        if os.environ != environment:
+            os.environ.clear()
+            os.environ.update(environment)
+        with contextlib.suppress(OSError):
+            os.chdir(folder)
+
+
+@contextlib.contextmanager
+def end_processes() -> Iterator[None]:
+    """End every process of Python's `multiprocessing` that is started in here and still runs."""
+    before = set(multiprocessing.process._children)  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        for process in set(multiprocessing.process._children) - before:  # type: ignore[attr-defined]
+            process.kill()
+            process.join(1)
+
+
+def _settings() -> dict[str, Any]:
     return {
-        "the default dtype": torch.get_default_dtype(),
-        "the default device": torch.get_default_device(),
-        "whether gradients are recorded": torch.is_grad_enabled(),
-        "the number of threads": torch.get_num_threads(),
-        "whether only deterministic algorithms run": torch.are_deterministic_algorithms_enabled(),
-        "the seed of all random numbers": torch.initial_seed(),
+        "torch's default dtype": torch.get_default_dtype(),
+        "torch's default device": torch.get_default_device(),
+        "whether torch records gradients": torch.is_grad_enabled(),
+        "torch's number of threads": torch.get_num_threads(),
+        "whether torch runs deterministic algorithms only": (
+            torch.are_deterministic_algorithms_enabled()
+        ),
+        "the seed of torch's random numbers": torch.initial_seed(),
     }
+
+
+def _put_back(functions: dict[str, dict[str, Any]]) -> list[str]:
+    """Put every function back that was exchanged or taken away, and return their names.
+
+    New names stay, as far as they hide nothing: torch loads some of its parts when they are needed.
+    """
+    changed = []
+    for space_name, before in functions.items():
+        space = NAMESPACES[space_name]
+        now = dict(vars(space))
+        if len(now) == len(before) and all(map(operator.is_, now.values(), before.values())):
+            continue
+        for name, value in before.items():
+            if now.get(name) is not value and callable(value):
+                setattr(space, name, value)
+                changed.append(f"{space_name}.{name} itself")
+        for name in now.keys() - before.keys():
+            if isinstance(space, type) and any(name in vars(base) for base in space.__mro__[1:]):
+                delattr(space, name)
+                changed.append(f"{space_name}.{name} itself")
+    return changed

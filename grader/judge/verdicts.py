@@ -22,6 +22,14 @@ class WrongError(Exception):
         self.size = size
 
 
+class TooLongError(WrongError):
+    """The learner's code was still running when its time was up."""
+
+
+class SkippedError(Exception):
+    """The check needs something that is not on this machine. The message says what."""
+
+
 class LearnerError(Exception):
     """The learner's code raised something."""
 
@@ -31,6 +39,13 @@ class LearnerError(Exception):
         self.message: str = raised["message"]
         self.where: str = raised["where"]  # "lessons/03/attention.py:57"
         self.line: str = raised["line"]  # the text of that line
+        self.inside: str = raised["inside"]  # the line of another lesson that raised it, or ""
+        self.loading: bool = raised["loading"]  # whether the module could not even be imported
+
+    @property
+    def missing(self) -> bool:
+        """Whether nothing ran: the module or the part that was called is not there."""
+        return self.loading or "PartMissingError" in self.kinds
 
 
 class NotWrittenError(LearnerError):

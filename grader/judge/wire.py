@@ -12,6 +12,7 @@ from .border import Packet
 LENGTHS = struct.Struct("<II")
 MAX_TREE_BYTES = 64 << 20
 MAX_TENSORS_BYTES = 1 << 30
+MAX_EMPTY_SIZE = 1 << 20  # of a dimension beside one of size 0: a sum over the 0 would fill it
 
 
 class WireError(Exception):
@@ -29,14 +30,18 @@ def send(stream: BinaryIO, packet: Packet) -> None:
         raise WireError("the other side is gone") from None
 
 
-def receive(stream: BinaryIO) -> Packet:
+def receive(
+    stream: BinaryIO, max_tree: int = MAX_TREE_BYTES, max_tensors: int = MAX_TENSORS_BYTES
+) -> Packet:
     """Read one packet. Raises WireError for the end of the stream and for anything else."""
     tree_length, blob_length = LENGTHS.unpack(_read(stream, LENGTHS.size))
-    if tree_length > MAX_TREE_BYTES or blob_length > MAX_TENSORS_BYTES:
+    if tree_length > max_tree or blob_length > max_tensors:
         raise WireError("the other side sent far too much")
     text, blob = _read(stream, tree_length), _read(stream, blob_length)
     try:
         tensors = load(blob)
+        if any(not t.numel() and max(t.shape) > MAX_EMPTY_SIZE for t in tensors.values()):
+            raise WireError("the other side sent a tensor of an impossible shape")
         return Packet(json.loads(text), [tensors[str(i)] for i in range(len(tensors))])
     except (ValueError, KeyError, RecursionError, SafetensorError):
         raise WireError("the other side sent what is no packet") from None

@@ -1,8 +1,8 @@
 """The syllabus and the stubs: what the learner opens holds nothing of the solution, and stays theirs."""
 
 import ast
-import re
 import os
+import re
 import shutil
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-# lesson 00, stub 2885ac098ba0 (yours to fill in)
+# lesson 00, stub 5e54003cc5df (yours to fill in)
 """Lesson 00: tensors by doing, and a first model that writes text.
 
 A language model answers one question: after what has been read so far, which token comes next, and
@@ -68,7 +68,10 @@ def softmax(logits: torch.Tensor, dim: int = -1) -> torch.Tensor:
     logits: float tensor of any shape. Numbers as large as 10,000 are fine; -inf means "never", and
     becomes probability 0. (A row of nothing but -inf has no answer: nan, as in torch.)
     dim: the dimension along which the results sum to 1.
-    Returns a new tensor of the same shape, in 0..1.
+    Returns a new tensor of the same shape and dtype, in 0..1, through which gradients can flow.
+
+    Predict first: The logits 3 and 1 become 0.88 and 0.12. Now 100 is added to both logits. Does
+    the 0.88 grow, shrink or stay?
 
     1. exp(1000) is inf, and inf / inf is nan. But adding one number to all logits changes nothing in
        the answer (why?), so subtract the largest along `dim` first: then no exponent is above 0.
@@ -85,10 +88,14 @@ def cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     A model that spreads its belief evenly over V tokens gets log(V), a perfect one 0. This is the
     loss that every model of this course is trained on.
 
-    logits: (N, V), one row of logits per prediction; any size of number, as for `softmax`.
+    logits: (N, V), one row of logits per prediction; any size of number, as for `softmax`. What had
+    the logit -inf and came all the same is infinitely surprising: the loss is inf.
     targets: (N,), int64, the id of the right token of each row, 0 <= target < V.
     Returns a tensor with no dimensions (a scalar) through which gradients can flow.
     Raises ValueError when the shapes do not fit.
+
+    Predict first: A model that knows nothing spreads its belief evenly over 50,257 tokens. Is its
+    loss nearest to 1, 11 or 50,257?
 
     1. log(softmax(...)) is -inf as soon as a probability rounds to 0. Write the logarithm of the
        quotient as a difference first: log p(target) = logit of the target - log(sum of exp(logits)).
@@ -109,6 +116,9 @@ def bigram_counts(ids: torch.Tensor, vocab_size: int) -> torch.Tensor:
     Returns counts, (V, V), int64; they sum to T - 1 (a text of one token or none has no pairs).
     Raises ValueError for an id outside 0 .. V - 1.
 
+    Predict first: The alphabet of "banana" is "abn", so its table has 9 cells. What do they sum to,
+    and how many of them are 0?
+
     1. The pairs are the text without its last token beside the text without its first.
     2. A loop over the pairs is right, and slow: a text of 5 MB takes half a minute. Better: number the
        V * V cells of the table row by row, so that the pair (a, b) belongs to cell a * V + b.
@@ -124,9 +134,12 @@ def bigram_logits(counts: torch.Tensor, smoothing: float = 1.0) -> torch.Tensor:
     counts: (V, V), counts[a, b] as from `bigram_counts`.
     smoothing: added to every count, so that a pair which has not been seen is unlikely, not impossible
     (Laplace's rule for 1.0). With 0 a pair never seen gets -inf.
-    Returns (V, V), float: row a holds the log-probabilities of the token after a. Softmax
+    Returns (V, V), float32: row a holds the log-probabilities of the token after a. Softmax
     leaves log-probabilities as they are up to the logarithm, so they serve as logits.
     Raises ValueError for smoothing below 0, and for smoothing 0 where a row has no counts at all.
+
+    Predict first: After "a" came "b" three times, "a" once, and "c" never. With smoothing 1, which
+    share has "c"?
 
     1. Add the smoothing to every count.
     2. Divide each row by its own sum: every row must sum to 1, the columns need not.
@@ -147,7 +160,11 @@ def gradient_step(
     logits: (V, V), the table; row a holds the logits of the token after a.
     inputs, targets: (N,), int64: targets[i] is the token that came after inputs[i].
     learning_rate: how far to go: the new table is the old one - learning_rate * gradient.
-    Returns a new (V, V) table that carries no gradient; what was passed in stays as it was.
+    Returns a new (V, V) table that tracks no gradient (`requires_grad` is False). What was passed in
+    stays as it was, its `requires_grad` too.
+
+    Predict first: A table of zeros for 4 tokens takes one step on the single pair (2, 1). How many
+    of its 16 numbers change?
 
     1. Work on a copy, detached from whatever made `logits`, and tell torch to track its gradient
        (`requires_grad_`).
@@ -163,10 +180,14 @@ def babble(
 ) -> list[int]:
     """Let the model write: draw each next token with the probabilities that follow the one before.
 
-    logits: (V, V), row a holding the logits of the token after a.
+    logits: (V, V), row a holding the logits of the token after a; any size of number, -inf: never.
     start: the id that the text begins with. length: how many ids to return, `start` among them.
-    generator: where the chances come from; the same seed gives the same text again.
-    Returns a list of `length` ids. Raises ValueError when length is below 1.
+    generator: where the chances come from; the same seed gives the same text again. None: from
+    torch's own, so that every call gives another text.
+    Returns a list of `length` ids, plain ints. Raises ValueError when length is below 1.
+
+    Predict first: Counted from "banana" alone, without smoothing, the table writes a text that
+    begins with b. Which can it write: "bananananana", "banab", or both?
 
     1. Turn the whole table into probabilities once, row by row.
     2. Begin the text with `start`.
@@ -199,6 +220,9 @@ def cross_entropy_gradient(logits: torch.Tensor, targets: torch.Tensor) -> torch
 
     logits: (N, V). targets: (N,), int64, 0 <= target < V.
     Returns (N, V): how fast the mean loss grows with each logit. Each row sums to 0.
+
+    Predict first: One row, and the model gave its target the probability 0.9. Is the gradient at
+    the target's logit 0.9, 0.1 or -0.1?
 
     1. On paper: the loss of one row is log(sum of exp(logits)) - logit of the target. What is the
        derivative of the first part? Of the second?

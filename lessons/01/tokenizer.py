@@ -1,4 +1,4 @@
-# lesson 01, stub 103c7315e62f (yours to fill in)
+# lesson 01, stub c7cf40e89739 (yours to fill in)
 """Lesson 01: text becomes numbers. Byte-pair encoding, as in GPT-2.
 
 A model reads and writes integers, its *tokens*. The alphabet here is the 256 bytes of UTF-8, so
@@ -121,6 +121,9 @@ class BPETokenizer:
 
         Raises KeyError for an id that is no token.
 
+        Predict first: In GPT-2 "Once upon a time" is the ids 7454, 2402, 257, 640. How many bytes
+        do these four ids stand for: 4, 13 or 16?
+
         1. `self.token_bytes` knows the bytes of each id.
         2. `b"".join(...)` puts many bytes together.
         """
@@ -133,6 +136,9 @@ class BPETokenizer:
         write bytes that are no UTF-8 at all: each such place becomes U+FFFD, the sign "?" in a
         diamond, instead of an error.
 
+        Predict first: Three emojis are twelve bytes. The last byte is lost. How many signs does the
+        text have that `decode` gives?
+
         1. Get the bytes of all ids, joined; only then turn them into text.
         2. `bytes.decode` has an argument `errors`.
         """
@@ -142,6 +148,9 @@ class BPETokenizer:
         """Return the ids of one piece: merge its bytes until no merge is left.
 
         Not the longest token wins, nor the leftmost: always the merge learned earliest.
+
+        Predict first: The merges are "b c", "a b", "ab c", learned in this order. How many tokens
+        is "abc": one, two or three?
 
         1. Begin with the ids of the bytes (`to_byte_ids`).
         2. Look at every pair of neighbours: `self.merged` has the new id, if the pair has one.
@@ -158,6 +167,9 @@ class BPETokenizer:
         is empty). Not allowed, "<|endoftext|>" is thirteen ordinary characters.
         Raises UnicodeEncodeError for half a surrogate pair, which is no text.
 
+        Predict first: " unbelievable", with its space, is one of GPT-2's tokens. How many tokens is
+        "unbelievable" without the space: 1, 4 or 12?
+
         1. Cut the text into pieces with `split_text`.
         2. Encode each piece, and put the ids one after the other into one list.
         """
@@ -170,10 +182,15 @@ class BPETokenizer:
     def encode_with_special(self, text: str, allowed_special: Collection[str]) -> list[int]:
         """Return the ids of `text`, in which each allowed special token is one id. (Stretch.)
 
-        Where one special token begins with another, the longer one is meant.
+        They are found from left to right and do not overlap: of two that share characters the one
+        that begins first counts, and of two that begin at the same place the longer one. Names
+        that are not allowed are ordinary text; with none allowed, everything is.
         Raises ValueError for a name in `allowed_special` that is no special token.
 
-        1. Refuse names that `self.special_tokens` does not have.
+        Predict first: With GPT-2's merges, how many ids is "a<|endoftext|>b" where the name is
+        allowed, and how many where it is not?
+
+        1. Refuse names that `self.special_tokens` does not have. If no name is left, `encode` does.
         2. Cut the text at the special tokens and keep them: `regex.split` keeps what its pattern
            has in parentheses. `regex.escape` takes the meaning out of "|"; alternatives are tried
            from left to right, so put longer ones first.
@@ -184,7 +201,12 @@ class BPETokenizer:
     def encode_iterable(self, texts: Iterable[str]) -> Iterator[int]:
         """Yield the ids of the texts put together, without ever holding them all. (Stretch.)
 
-        texts: the parts of one text, cut anywhere. The ids are those of `encode("".join(texts))`.
+        texts: the parts of one text, cut anywhere. The ids are those of `encode("".join(texts))`,
+        and they come out while the texts still come in: a few pieces may be held back, no more.
+        The time it takes grows with the length of the text, not with the number of parts.
+
+        Predict first: The parts of a text are "he'l" and "l go". After the first part, which pieces
+        can be given out for good: "he" and "'", only "he", or none?
 
         1. The text that is not encoded yet is `pending`. Add each new part to it.
         2. Which pieces of `pending` may still change? The last one: "upo" may go on with "n", and
@@ -201,6 +223,9 @@ def merge_pair(ids: tuple[int, ...], pair: tuple[int, int], new_id: int) -> tupl
     """Return `ids` with `new_id` in place of every occurrence of `pair`, from left to right.
 
     Occurrences do not overlap: in (7, 7, 7) the pair (7, 7) is found once, and the last 7 stays.
+    new_id: an id that does not stand in `ids` yet. `ids` is a tuple, and so is the result.
+
+    Predict first: How many ids has merge_pair((7, 7, 7, 7, 7), (7, 7), 300): 1, 3 or 4?
 
     1. Walk through `ids` with an index.
     2. Where this id and the next are the pair, take the new id and go two on.
@@ -214,6 +239,9 @@ def count_pairs(words: dict[tuple[int, ...], int]) -> dict[tuple[int, int], int]
 
     words: how often each word (a tuple of ids) occurs. A pair counts in each of a word's
     occurrences, and once for each place: in (7, 7, 7) the pair (7, 7) stands at two places.
+
+    Predict first: "banana" occurs ten times in a text, and no other word does. How often does the
+    pair "a", "n" occur: 1, 2, 10 or 20?
 
     1. `itertools.pairwise(ids)` gives the pairs of a word.
     2. Add the word's count, not 1, for each of them.
@@ -232,6 +260,9 @@ def train_bpe(text: str | Iterable[str], vocab_size: int) -> list[tuple[bytes, b
     Of several pairs that are equally frequent the one with the lowest left id is merged first, and
     of these the one with the lowest right id, so that everybody learns the same merges.
 
+    Predict first: How many merges does train_bpe learn from a long text for vocab_size=300: 300, 44
+    or 43? And how many from "aaaa"?
+
     1. `count_words(text)` gives the words as tuples of byte ids, with their counts.
     2. Count the pairs. If there are none, stop.
     3. Choose the most frequent pair. `max` with a key that is a tuple settles the ties.
@@ -247,6 +278,9 @@ def train_bpe_fast(text: str | Iterable[str], vocab_size: int) -> list[tuple[byt
     Arguments, result and errors are those of `train_bpe`.
 
     A merge changes few words, so do not count everything again:
+    Predict first: A text has 3,000 different words, and the pair to be merged stands in 5 of them.
+    How many words does train_bpe walk through for this merge, and how many must one really touch?
+
     1. Keep, for each pair, its count and the words in which it stands.
     2. For each word of the pair merged: take the word's pairs out of the counts, merge, put the new
        word's pairs in. Remember which pairs were touched.

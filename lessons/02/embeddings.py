@@ -1,4 +1,4 @@
-# lesson 02, stub 5f66dd65844d (yours to fill in)
+# lesson 02, stub a153db20947c (yours to fill in)
 """Lesson 02: embeddings. How a number that means nothing becomes a vector that does.
 
 A token's id is only its place in a list: token 318 is not "more" than token 317. A model needs
@@ -41,8 +41,12 @@ class TokenEmbedding(nn.Module):
         """Return the row of each id.
 
         ids: int64 of any shape, say (B, T), each in 0 .. V - 1. Returns that shape and one
-        dimension more, (B, T, C). Raises IndexError for an id of V or more. (A negative one counts
-        from the end, as always in torch; the model of lesson 05 refuses it.)
+        dimension more, (B, T, C). Raises IndexError for an id of V or more. What a negative id
+        does is left open: torch's indexing counts it from the end, and the model of lesson 05
+        refuses it before it gets here.
+
+        Predict first: A table has 50 rows of 8 channels, and the ids have the shape (2, 5). What is
+        the shape of what comes out?
 
         1. On paper this is a product of matrices: write each id as a row of V zeros with a single 1
            in it, and multiply by the table. Why does that pick one row?
@@ -59,11 +63,15 @@ def sinusoidal_positions(block_size: int, n_embd: int) -> torch.Tensor:
     and any position has a vector.
 
     block_size: how many positions, T. n_embd: C; where it is odd, the last sine has no cosine.
-    Returns (T, C), float32. Source: Vaswani et al. (2017), section 3.5.
+    Returns (T, C), float32, whatever you reckon with inside. Source: Vaswani et al. (2017), section
+    3.5.
+
+    Predict first: With 512 channels, how many times slower does the last hand turn than the first:
+    about 100, 512 or 10,000 times?
 
     1. The positions 0 .. T - 1 as a column, (T, 1).
-    2. The speeds 10000^(-2i / C), one per pair of channels, as a row. (As exp(-log(10000) * 2i / C)
-       they lose fewer digits than as a power.)
+    2. The speeds 10000^(-2i / C), one per pair of channels, as a row. (2i is simply the number of
+       the even channel: 0, 2, 4, ... A power does it, and so does exp(-log(10000) * 2i / C).)
     3. Column times row gives all angles, (T, pairs).
     4. Fill an empty (T, C): every second channel from 0 with sines, every second from 1 with
        cosines.
@@ -102,10 +110,13 @@ class Embeddings(nn.Module):
         ids: (B, T), int64. Returns (B, T, C).
         Raises ValueError when T is more than block_size.
 
+        Predict first: Two texts of 6 ids go in, and block_size is 10. How many different rows of
+        the position table are used: 6, 10 or 12?
+
         1. Refuse a text that is longer than there are positions.
         2. Look up the tokens, (B, T, C), and the positions 0 .. T - 1, (T, C).
         3. Add them: the positions are the same for every text, and torch repeats them for you.
-        4. Dropout comes last.
+        4. Dropout comes last: `self.drop`, which does nothing once the layer is told `eval()`.
         """
         raise NotImplementedError("lesson 02: Embeddings.forward")
 
@@ -113,11 +124,16 @@ class Embeddings(nn.Module):
 def nearest_tokens(weight: torch.Tensor, token: int, k: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the k tokens whose vectors point most nearly the way that `token`'s does.
 
-    weight: (V, C), the table. token: an id. k: how many, at most V - 1.
-    Returns (ids, similarities), both (k,), the most similar first; `token` itself is left out, and
-    of two equal similarities the lower id comes first. A similarity is the cosine of the angle:
-    1 same direction, 0 at a right angle, -1 opposite; for a row of zeros it is 0.
-    Raises ValueError when there is no such token or k is not in 1 .. V - 1.
+    weight: (V, C), the table; it stays as it is. token: an id. k: how many, at most V - 1.
+    Returns the pair (ids, similarities), both (k,), ids int64 and similarities with the dtype of
+    the table, the most similar first; `token` itself is left out, and of two equal similarities the
+    lower id comes first. A similarity is the cosine of the angle: 1 same direction, 0 at a right
+    angle, -1 opposite; with a row of zeros it is 0.
+    Raises ValueError when token is not in 0 .. V - 1 (a negative one does not count from the end)
+    or k is not in 1 .. V - 1.
+
+    Predict first: Row 7 of a table is made ten times as long. Does the similarity of tokens 7 and 3
+    stay as it is, or grow ten or a hundred times?
 
     1. The cosine is the product of two vectors of length 1. So divide each row by its length
        (by at least 1e-12, that a row of zeros stays one).

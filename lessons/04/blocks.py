@@ -1,4 +1,4 @@
-# lesson 04, stub bc23f3bc4fa2 (yours to fill in)
+# lesson 04, stub c4dff901b221 (yours to fill in)
 """Lesson 04: blocks. The unit that a transformer repeats: look around, then think it over.
 
 A block does two things to the stream of vectors that runs through the model. Attention moves
@@ -40,10 +40,16 @@ class LayerNorm(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return (x - mean) / sqrt(variance + eps) * weight + bias, each vector by itself.
 
-        x: (..., C). Returns the same shape. Source: Ba et al. (2016), equation 4.
+        x: (..., C), one vector or any number of them. Returns the same shape. Vectors of nearly
+        equal numbers keep their digits too. Source: Ba et al. (2016), equation 4.
+
+        Predict first: The vector (2, 4, 4, 10) goes through a new LayerNorm. What becomes of the
+        10, to one digit?
 
         1. Mean and variance over the last dimension (`keepdim=True`). The variance is the mean of
-           the squares here: divided by C, not by C - 1 (torch calls the other one unbiased).
+           the squared distances from the mean: divided by C, not by C - 1 (torch calls the other
+           one unbiased). Take the distances first. mean(x^2) - mean(x)^2 is the same on paper, but
+           where two large numbers nearly cancel, few of the digits that 32 bits hold are left.
         2. Where does eps go? A vector whose numbers hardly differ tells: with eps outside of the
            root it is divided by something else entirely.
         3. Scale by weight, shift by bias: both have one number per channel.
@@ -57,9 +63,13 @@ def gelu(x: torch.Tensor) -> torch.Tensor:
     GPT-2 computes 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))), which is close to, and not the
     same as, x times the share of a normal distribution below x.
 
-    x: any shape. Returns the same shape. Source: Hendrycks and Gimpel (2016), section 2.
+    x: any shape, any float dtype. Returns the same shape and dtype, and no nan for large numbers:
+    far below zero 0, far above it x. Source: Hendrycks and Gimpel (2016), section 2.
 
-    1. Write the formula down. There is nothing else to it, but it asks for care with brackets.
+    Predict first: Which is larger: gelu(-1) or gelu(-4)?
+
+    1. Write the formula down, with `torch.tanh`. There is nothing else to it, but it asks for care
+       with brackets.
     """
     raise NotImplementedError("lesson 04: gelu")
 
@@ -86,7 +96,11 @@ class MLP(nn.Module):
 
         x: (B, T, C). Returns (B, T, C).
 
-        1. Four calls in a row. Without the bend, would two layers do more than one?
+        Predict first: x of shape (2, 5, 8) goes through MLP(8). How many numbers come out of
+        `c_fc`?
+
+        1. Four calls in a row, one for each attribute. (`self.dropout` knows by itself whether the
+           model is training.) Without the bend, would two layers do more than one?
         """
         raise NotImplementedError("lesson 04: MLP.forward")
 
@@ -116,6 +130,9 @@ class Block(nn.Module):
 
         x: (B, T, C), the stream. cache: handed on to the attention. Returns (B, T, C).
 
+        Predict first: All weights and biases of `attn.c_proj` and `mlp.c_proj` are 0. Does the
+        block return zeros, a normed x, or x?
+
         1. Attention reads the stream through `ln_1`; its result is added to the stream itself, not
            to what the norm made of it.
         2. The same with the MLP and `ln_2`, beginning from the sum.
@@ -141,6 +158,9 @@ class PostNormBlock(Block):
 
         x: (B, T, C). cache: handed on to the attention. Returns (B, T, C), where every vector has
         gone through `ln_2`. Source: Vaswani et al. (2017), section 3.1.
+
+        Predict first: Again both `c_proj` are all 0, in a new PostNormBlock. Does it return x, or
+        what a norm makes of x?
 
         1. As in `Block`, with the norm around the whole sum.
         """

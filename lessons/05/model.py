@@ -1,4 +1,4 @@
-# lesson 05, stub 7a42a1567b4c (yours to fill in)
+# lesson 05, stub e9700c338138 (yours to fill in)
 """Lesson 05: the model. Everything so far, stacked: a GPT that can take GPT-2's weights and speak.
 
 Tokens and positions become vectors (lesson 02), a stack of blocks (lesson 04) works on them, a last
@@ -90,6 +90,9 @@ def next_token_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor
     the true next tokens; where one is IGNORE (-1), that place does not count. (If none counts,
     there is no mean: nan, as in torch.) Returns a scalar.
 
+    Predict first: Logits of the shape (2, 3, 5) meet targets of the shape (2, 3), of which two are
+    -1. How many numbers is the mean taken over, and what shape has the loss?
+
     1. Lesson 00's `cross_entropy` wants rows: (B * T, V) and (B * T,). (`flatten`)
     2. If some targets are IGNORE, keep only the rows of the others. (Not always: picking rows
        copies them, and with a large vocabulary that is most of the memory.)
@@ -138,6 +141,9 @@ class GPT(nn.Module):
         with the depth. Source: Radford et al. (2019), section 2.3. `__init__` ends with this call,
         so there is no model before it is written.
 
+        Predict first: A model has 8 layers. Which standard deviation do the c_proj weights get:
+        0.02, 0.005 or 0.0025?
+
         1. `self.named_parameters()` gives every parameter once, with its name. LayerNorms have the
            right values already (1 and 0): leave out the names with "ln_" in them.
         2. For each other one, its name tells whether it is a bias, a `c_proj.weight` or any other
@@ -168,6 +174,9 @@ class GPT(nn.Module):
         ids: (B, T), int64, standing at the places start .. start + T - 1. Returns (B, T, C).
         Raises ValueError for ids out of range and for more places than block_size.
 
+        Predict first: block_size is 12. Ten tokens have been read, and embed(ids, start=10) gets
+        three more. What happens?
+
         1. `self.check_ids` is given.
         2. As `Embeddings` in lesson 02: token plus position, then dropout. Only the first place is
            not always 0.
@@ -190,6 +199,9 @@ class GPT(nn.Module):
         Returns logits (B, T, V), or (B, 1, V) with last_only, and the loss (a scalar), or None
         without targets. Raises ValueError as `embed` does.
 
+        Predict first: A fresh GPT-2 with V = 50,257 tokens has learned nothing yet. Is its loss
+        about 0, about 10.8, or about 50,257?
+
         1. Embed. With a cache, the first place is `cache.length`.
         2. Through the blocks, one after the other; block number i gets `cache[i]`.
         3. The last norm. With last_only, keep only the last place now, as (B, 1, C).
@@ -199,6 +211,9 @@ class GPT(nn.Module):
 
     def num_parameters(self) -> int:
         """Return how many numbers the model learns; a table that is shared counts once.
+
+        Predict first: V is 1,000 and C is 64. How many numbers does the model save by sharing the
+        token table with the head?
 
         1. `self.parameters()` yields each parameter once, and `numel` counts its numbers.
         """
@@ -234,6 +249,8 @@ class GPT(nn.Module):
 
         ids: (B, T), int64. Returns n_layer + 1 tensors (B, T, C), the last norm not applied.
 
+        Predict first: How many hidden states does DistilGPT-2 have, with its 6 blocks: 5, 6 or 7?
+
         1. `forward` without its end, keeping what passes by.
         """
         raise NotImplementedError("lesson 05: GPT.hidden_states")
@@ -244,6 +261,9 @@ class GPT(nn.Module):
         ids: (B, T), int64. Returns n_layer + 1 tensors of logits (B, T, V), one per hidden state;
         the last is what `forward` returns.
         Source: nostalgebraist, "interpreting GPT: the logit lens" (2020).
+
+        Predict first: Which entry of logit_lens(ids) equals the logits of forward(ids): the first,
+        the last, or none?
 
         1. The last norm and the head were made for the last hidden state. Use them on all.
         """
@@ -258,6 +278,9 @@ def convert_gpt2_weights(state: dict[str, torch.Tensor]) -> dict[str, torch.Tens
 
     state: name -> tensor, as the files of the GPT-2 family hold them. Stays as it is.
     Returns a new dictionary that `GPT.load_state_dict` takes.
+
+    Predict first: GPT-2's file holds h.0.mlp.c_fc.weight as (768, 3072). Which shape does your
+    nn.Linear(768, 3072) want: the same, or another one?
 
     1. Some files hold the model without its head; their names lack "transformer." in front. Add it
        to every name that does not begin with it, but not to `lm_head.weight`.

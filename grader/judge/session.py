@@ -1,0 +1,94 @@
+"""One run of checks, whoever asked for it: pytest, a command, a notebook.
+
+A session holds what the checks of a run share, judges them one by one, and names the mistake where
+one fails. How the results become points and an exit code stands in `report.py`.
+"""
+
+import signal
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from ..checks import Check
+from ..syllabus import Lesson
+from .answers import Answers, read_answers
+from .backends import Backend, InAChild, InThisProcess
+from .naming import name_mistake
+from .paths import judged_path
+from .progress import hash_of
+from .report import is_open
+from .runner import FAILED, SKIPPED, Result, Target, run_check
+
+CAN_END_LOOPS = hasattr(signal, "setitimer")  # in this process; a child can be ended everywhere
+
+
+class Session:
+    """Judges checks of any lessons, all in one way.
+
+    apart: the learner's module runs in a process of its own. mine: with their own earlier lessons.
+    """
+
+    def __init__(self, apart: bool = False, mine: bool = False) -> None:
+        self.mine = mine
+        self.backend: Backend = InAChild() if apart else InThisProcess()
+        self.answers: dict[str, Answers] = {}
+        self.named: dict[tuple[str, str, str], dict[str, str]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """End the other process, if there is one."""
+        if isinstance(self.backend, InAChild):
+            self.backend.stop()
+
+    def judge(self, lesson: Lesson, check: Check, checks: Sequence[Check]) -> Result:
+        """Judge one check, and name the mistake if it fails. checks: all those of the lesson."""
+        if lesson.number not in self.answers:
+            self.answers[lesson.number] = read_answers(lesson.number)
+        answers = self.answers[lesson.number]
+        target = Target(lesson, judged_path(lesson.number, self.mine), self.backend)
+        result = run_check(check, target, answers.right(check.name))
+        if result.verdict == FAILED:
+            key = (lesson.number, check.step, hash_of(target.file))
+            if key not in self.named:
+                self.named[key] = name_mistake(check.step, checks, target, answers)
+            result.mistake = self.named[key]
+        return result
+
+    def judge_all(self, lesson: Lesson, checks: Sequence[Check]) -> Iterator[Result]:
+        """Judge the checks of a lesson in their order."""
+        for check in checks:
+            yield self.judge(lesson, check, checks)
+
+    def first_open(
+        self, lesson: Lesson, checks: Sequence[Check]
+    ) -> tuple[Result | None, list[Result]]:
+        """Return the check to work on next, and those that passed on the way to it.
+
+        That is the first one that is open; where there is none, the first stretch one that is not
+        written; where all pass, None.
+        """
+        passed: list[Result] = []
+        unwritten: Result | None = None
+        for result in self.judge_all(lesson, checks):
+            if result.passed:
+                passed.append(result)
+            elif is_open(result.as_dict()):
+                return result, passed
+            elif result.verdict != SKIPPED:
+                unwritten = unwritten or result
+        return unwritten, passed
+
+
+def as_dicts(results: Sequence[Result]) -> list[dict[str, Any]]:
+    """Return results as the plain values that `report.py` and `progress.py` take."""
+    return [result.as_dict() for result in results]
