@@ -239,7 +239,7 @@ def babble_text(text: str, length: int = 200, seed: int = 0) -> str:
 def cross_entropy_gradient(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """Return the gradient of `cross_entropy` with respect to the logits, without autograd.
 
-    logits: (N, V). targets: (N,), int64, 0 <= target < V.
+    logits: (N, V), any size of number. targets: (N,), int64, 0 <= target < V.
     Returns (N, V): how fast the mean loss grows with each logit. Each row sums to 0.
 
     1. On paper: the loss of one row is log(sum of exp(logits)) - logit of the target. What is the

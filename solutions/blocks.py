@@ -63,8 +63,9 @@ def gelu(x: torch.Tensor) -> torch.Tensor:
     GPT-2 computes 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))), which is close to, and not the
     same as, x times the share of a normal distribution below x.
 
-    x: any shape, any float dtype. Returns the same shape and dtype, and no nan for large numbers:
-    far below zero 0, far above it x. Source: Hendrycks and Gimpel (2016), section 2.
+    x: any shape, any float dtype. Returns the same shape and dtype. Far below zero it is 0 and far
+    above it is x, without nan in the result or in its gradient. Source: Hendrycks and Gimpel
+    (2016), section 2.
 
     1. Write the formula down, with `torch.tanh`. There is nothing else to it, but it asks for care
        with brackets.

@@ -144,7 +144,7 @@ class BPETokenizer:
         # </solution>
 
     def encode_piece(self, piece: str) -> list[int]:
-        """Return the ids of one piece: merge its bytes until no merge is left.
+        """Return the ids of one piece (of "" none): merge its bytes until no merge is left.
 
         Not the longest token wins, nor the leftmost: always the merge learned earliest.
 
@@ -204,7 +204,7 @@ class BPETokenizer:
         # <solution>
         unknown = sorted(set(allowed_special) - set(self.special_tokens))
         if unknown:
-            raise ValueError(f"{unknown[0]!r} is no special token of this tokenizer")
+            raise ValueError(f"no special tokens of this tokenizer: {', '.join(unknown)}")
         if not allowed_special:  # an empty pattern would cut at every character
             return self.encode(text)
         longest_first = sorted(allowed_special, key=len, reverse=True)

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ Right = dict[tuple[str, int], list[Any]]  # (check, seed) -> what the reference 
 @contextmanager
 def placed(variant: Variant, lesson: Lesson, backend: Backend) -> Iterator[Target]:
     """Put a variant's module into a folder of its own, to be judged as the learner's."""
+    sys.dont_write_bytecode = False  # the module is loaded afresh for every check, in this fork
     folder = Path(tempfile.mkdtemp(prefix="course-audit-"))
     try:
         (folder / f"{lesson.module}.py").write_text(variant.source, encoding="utf-8")

@@ -54,7 +54,7 @@ def self_test(answers: str | None) -> int:
         from rich.console import Console
         from rich.prompt import Prompt
 
-        console, given = Console(), []
+        console, given = Console(highlight=False), []
         for number in numbers:
             console.print(ask(number), markup=False)
             try:
@@ -76,7 +76,7 @@ def fetch() -> int:
     from lessons.engine.hub import hub_is_reachable
 
     if not hub_is_reachable():
-        offline = " (HF_HUB_OFFLINE is set)" if os.environ.get("HF_HUB_OFFLINE") else ""
+        offline = "" if os.environ.get("HF_HUB_OFFLINE", "0") == "0" else " (HF_HUB_OFFLINE is set)"
         raise CourseError(
             f"the hub cannot be reached from here{offline}, so DistilGPT-2 was not fetched; the course "
             "works without it, or copy its config.json and model.safetensors from another machine "

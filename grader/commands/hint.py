@@ -1,11 +1,8 @@
 """Give a hint for the check that fails now: an idea, then a direction, then nearly the line."""
 
 import argparse
-import warnings
-from pathlib import Path
 from typing import Any
 
-from grader.judge.paths import file_of
 from grader.judge.progress import hints_given, note_hints, read_progress
 from grader.judge.standing import checked_lesson
 from grader.syllabus import Lesson
@@ -18,6 +15,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("lesson", metavar="NN", help="the lesson")
     parser.add_argument("--name", action="store_true", help="say which mistake it is, if known")
     parser.add_argument("--all", action="store_true", help="give all three hints at once")
+    parser.add_argument(
+        "--mine", action="store_true", help="use your own earlier lessons, not the reference"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -28,7 +28,7 @@ def run(options: argparse.Namespace) -> int:
     from grader.judge.session import Session
 
     checks = load_checks(lesson)
-    with Session() as session:
+    with Session(mine=options.mine) as session:
         found, passed = session.first_open(lesson, checks)
     if found is None:
         print(f"every check of lesson {lesson.number} passes; no hint is needed")
@@ -36,10 +36,10 @@ def run(options: argparse.Namespace) -> int:
     print(f"{found.check}: {found.symptom}")
     if options.name:
         print("\n".join(name(found)))
-    elif found.verdict == "blocked":
+    elif found.verdict == "blocked" and found.where[8:10] not in ("", lesson.number):
         print(f"python -m grader hint {found.where[8:10]} helps with that one")
-    elif not is_python(file_of(lesson)):
-        print(found.details or "no other hint is needed as long as the file cannot be read")
+    elif found.verdict == "blocked":
+        print("no other hint is needed as long as the file cannot be imported")
     else:
         check = next(check for check in checks if check.name == found.check)
         three = lesson.step(check.step).hints.get(check.name, ())
@@ -73,13 +73,3 @@ def name(found: Any) -> list[str]:
     if not found.mistake:
         return ["This is not one of the mistakes that the judge knows.", found.details]
     return [found.mistake["says"], f"Look at {found.mistake['look']}."]
-
-
-def is_python(file: Path) -> bool:
-    """Say whether a file is there and can be compiled."""
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            compile(file.read_bytes(), str(file), "exec")
-    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
-        return False
-    return True

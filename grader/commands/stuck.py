@@ -22,6 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("lesson", metavar="NN", help="the lesson")
     parser.add_argument("--yes", action="store_true", help="write the file without asking")
+    parser.add_argument(
+        "--mine", action="store_true", help="use your own earlier lessons, not the reference"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -29,7 +32,7 @@ def run(options: argparse.Namespace) -> int:
     lesson = checked_lesson(options.lesson)
     from grader.anonymous import anonymous
 
-    text = anonymous(report(lesson), ordinary=ordinary_words(lesson))
+    text = anonymous(report(lesson, options.mine), ordinary=ordinary_words(lesson))
     print(text, flush=True)
     if not options.yes and not (sys.stdin.isatty() and sys.stdout.isatty()):
         tell("nothing was written: nobody can be asked here; --yes writes the file")
@@ -48,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def report(lesson: Lesson) -> str:
+def report(lesson: Lesson, mine: bool) -> str:
     """Return what somebody needs to know who is to help."""
     from grader.judge.progress import failures_before, hints_given
     from grader.judge.report import failure_block, points_line
@@ -56,7 +59,7 @@ def report(lesson: Lesson) -> str:
     from grader.judge.session import Session, as_dicts
     from grader.machine import version_of
 
-    with Session() as session:
+    with Session(mine=mine) as session:
         found, passed = session.first_open(lesson, load_checks(lesson))
     versions = ", ".join(f"{name} {version_of(name)}" for name in VERSIONS)
     lines = [

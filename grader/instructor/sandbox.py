@@ -7,6 +7,7 @@ an environment, or other people's processes.
 """
 
 import contextlib
+import functools
 import hashlib
 import os
 import shutil
@@ -14,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from modulefinder import ModuleFinder
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -31,16 +33,6 @@ from ..syllabus import find_lesson, read_syllabus
 COURSE = Path("/sandbox/course")  # as the child sees it
 SUBMISSION = Path("/sandbox/submission")
 
-# What the child runs. Nothing of it knows a check or an answer.
-CHILD_SIDE = (
-    "lessons/__init__.py",
-    "lessons/engine",
-    "grader/__init__.py",
-    "grader/judge/__init__.py",
-    *(f"grader/judge/{name}.py" for name in ("serve", "bench", "border", "wire", "paths")),
-    *(f"grader/judge/{name}.py" for name in ("settings", "gradients", "elsewhere")),
-    "grader/judge/toys",
-)
 SYSTEM = (
     *("/usr/bin", "/usr/lib", "/usr/lib32", "/usr/lib64", "/bin", "/lib", "/lib32", "/lib64"),
     *("/etc/alternatives", "/etc/ld.so.cache"),  # Debian's BLAS hangs on the first
@@ -153,7 +145,7 @@ def sandbox_or_reason() -> InASandbox | str:
 def furnish(module: str, folders: Sequence[Path]) -> Room:
     """Return the room for judging a module. folders: its own, then where its imports are found."""
     every = read_syllabus()
-    files = {COURSE / name: ROOT / name for name in CHILD_SIDE}
+    files = {COURSE / name: ROOT / name for name in child_side()}
     seen = [SUBMISSION]
     submission = folders[0] / f"{module}.py"
     if submission.is_file():  # else the child says that it is not there
@@ -170,11 +162,23 @@ def furnish(module: str, folders: Sequence[Path]) -> Room:
     return Room(pairs, tuple(dict.fromkeys(seen)))
 
 
+@functools.cache
+def child_side() -> list[str]:
+    """Return what the child runs besides lessons: `serve.py`, and whatever it imports of ours."""
+    finder = ModuleFinder(path=[str(ROOT)])
+    finder.import_hook("grader.judge.serve")
+    modules = [m.__file__ for n, m in finder.modules.items() if n.split(".")[0] == "grader"]
+    files = [Path(file).relative_to(ROOT).as_posix() for file in modules if file]
+    toys = "grader/judge/toys"  # imported as they are found
+    rest = (file for file in sorted(files) if not file.startswith(toys))
+    return [*rest, toys, "lessons/__init__.py", "lessons/engine"]
+
+
 def sandboxed(command: Sequence[str], room: Room) -> list[str]:
     """Return the command line that runs `command` in a sandbox.
 
-    The kernel counts no processes of root, so root becomes nobody first. Nobody may not walk into a
-    home where Python lies, so a first bwrap lays everything out before that.
+    The kernel sets no limit to root's processes, so root becomes nobody first. Nobody may not walk
+    into a home where Python lies, so before that an outer bwrap lays everything out.
     """
     python, packages = python_folders()
     files = [(Path(path), Path(path)) for path in (*SYSTEM, *python)] + list(room.files)
@@ -200,12 +204,16 @@ def sandboxed(command: Sequence[str], room: Room) -> list[str]:
     ]
     if as_root:
         inner = [
-            *("bwrap", "--die-with-parent", "--dir", "/tmp", *_laid_out(files)),
+            # nobody's processes would not die with root's; those of one process namespace do
+            *("bwrap", "--unshare-pid", "--die-with-parent", "--dir", "/tmp", *_laid_out(files)),
             *("--dev-bind", "/proc", "/proc", "--dev-bind", "/dev", "/dev", "--cap-drop", "ALL"),
             *("--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID", "--", "setpriv"),
             *(f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--", *inner),
         ]
-    return ["choom", "-n", "1000", "--", *inner]  # when memory runs out, the kernel ends this first
+    # `env`: bwrap clears the child's environment, its own could still be read in /proc/1/environ.
+    # `choom`: when memory runs out, the kernel ends this first.
+    env, choom = shutil.which("env") or "env", shutil.which("choom") or "choom"
+    return [env, "-i", "PATH=/usr/bin", choom, "-n", "1000", "--", *inner]
 
 
 def python_folders() -> tuple[list[str], list[str]]:

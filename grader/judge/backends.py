@@ -17,9 +17,9 @@ from typing import Any, BinaryIO, Protocol
 
 from .bench import Bench, TimeUpError
 from .border import Packet, pack
-from .paths import ROOT
+from .paths import ROOT, keep_path
 from .serve import OVER
-from .settings import keep_random_state
+from .settings import end_processes, keep_random_state
 from .wire import MAX_TENSORS_BYTES, MAX_TREE_BYTES, WireError, receive, send
 
 START_SECONDS = 60  # for a child to import torch, on a machine that has other things to do
@@ -54,7 +54,7 @@ class InThisProcess:
     def session(self, module: str, folders: list[Path], seed: int) -> Iterator[None]:
         """Load the module afresh, and leave nothing of it behind."""
         self.bench = Bench(module, folders, seed)
-        with keep_random_state():
+        with keep_path(), keep_random_state(), end_processes():
             yield
 
     def ask(self, request: Packet, seconds: float) -> Packet:
@@ -77,7 +77,11 @@ def time_limit(seconds: float) -> Iterator[None]:
         yield
         return
 
+    up = False
+
     def time_is_up(signum: int, frame: object) -> None:
+        nonlocal up
+        up = True
         raise TimeUpError
 
     previous = signal.signal(signal.SIGALRM, time_is_up)
@@ -85,6 +89,8 @@ def time_limit(seconds: float) -> Iterator[None]:
     outer, _ = signal.setitimer(signal.ITIMER_REAL, max(seconds, 0.001), 0.2)
     try:
         yield
+        if up:  # it was swallowed on its way
+            raise TimeUpError
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, previous)

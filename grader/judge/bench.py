@@ -64,7 +64,10 @@ class Bench:
                     packet = pack({"value": value}, self.keep)
             except (RefusedError, NoGradientError) as error:
                 packet = pack({"refused": str(error)})
-            except (KeyboardInterrupt, TimeUpError):
+            except TimeUpError as error:
+                error.where = describe_raised(error, self.folders)["where"]
+                raise
+            except KeyboardInterrupt:
                 raise
             except BaseException as error:  # SystemExit too: the learner's code may do anything
                 packet = pack({"raised": describe_raised(error, self.folders, loading)})
@@ -125,9 +128,9 @@ class Bench:
         own = module.state_dict()
         for name in weights:
             if name not in own:
-                raise RefusedError(f"a {type(module).__name__} without a weight `{name}`")
+                raise RefusedError(f"no weight `{name}`")
             if own[name].shape != weights[name].shape:
-                sizes = f"{tuple(own[name].shape)} and not {tuple(weights[name].shape)}"
+                sizes = f"{tuple(own[name].shape)}, not {tuple(weights[name].shape)}"
                 raise RefusedError(f"a weight `{name}` of the shape {sizes}")
         module.load_state_dict(weights, strict=False)
 

@@ -187,5 +187,9 @@ def describe_kind(value: Any) -> str:
         "zip": "a zip object (wrap it in `list(...)`?)",
         "range": "a range (wrap it in `list(...)`?)",
         "ellipsis": "`...`",
+        "NoneType": "None (is the `return` missing?)",
+        **{"bool": "True or False", "int": "an int", "float": "a float", "str": "text"},
+        **{"list": "a list", "tuple": "a tuple", "dict": "a dictionary", "set": "a set"},
+        "Tensor": "a tensor",
     }
     return known.get(kind.__name__, f"an object of the class {kind.__name__}")

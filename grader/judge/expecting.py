@@ -84,10 +84,10 @@ class Expect:
         if found is None:
             raise WrongError(f"{when}, {_a(kind.__name__)} should be raised; nothing was", "", ask)
         if kind.__name__ not in found.kinds:
-            place = f"\n{found.where}: {found.line}" if found.where else ""
+            place = f"{found.where}: {found.line}" if found.where else ""
             raise WrongError(
                 f"{when}, {_a(kind.__name__)} should be raised, not {_a(found.kinds[0])}",
-                f"{found.message}{place}",
+                "\n".join(filter(None, [found.message, place])),
                 ask,
             )
 

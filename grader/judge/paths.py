@@ -5,16 +5,15 @@ is where its imports are found.
 """
 
 import ast
+import contextlib
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import lessons
 
-if TYPE_CHECKING:  # a child has no syllabus, and needs none
-    from ..syllabus import Lesson
+from ..syllabus import Lesson
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -42,7 +41,7 @@ def judged_path(number: str, mine: bool = False, home: Path | None = None) -> li
     return [own, *reference, ROOT / "lessons", *others]
 
 
-def needed_lessons(lesson: "Lesson", every: Sequence["Lesson"]) -> list["Lesson"]:
+def needed_lessons(lesson: Lesson, every: Sequence[Lesson]) -> list[Lesson]:
     """Return the lessons that a lesson needs, and those that they need, in order."""
     by_number = {other.number: other for other in every}
     needed, waiting = set(), list(lesson.needs)
@@ -54,7 +53,7 @@ def needed_lessons(lesson: "Lesson", every: Sequence["Lesson"]) -> list["Lesson"
     return [by_number[number] for number in sorted(needed)]
 
 
-def own_lessons(lesson: "Lesson", every: Sequence["Lesson"], mine: bool = False) -> list[str]:
+def own_lessons(lesson: Lesson, every: Sequence[Lesson], mine: bool = False) -> list[str]:
     """Return the earlier lessons of which the learner's own modules serve in judging `lesson`."""
     folders = judged_path(lesson.number, mine)[1:]
     own = []
@@ -66,7 +65,7 @@ def own_lessons(lesson: "Lesson", every: Sequence["Lesson"], mine: bool = False)
     return own
 
 
-def file_of(lesson: "Lesson") -> Path:
+def file_of(lesson: Lesson) -> Path:
     """Return the file that the learner writes."""
     return ROOT / "lessons" / lesson.number / f"{lesson.module}.py"
 
@@ -76,6 +75,26 @@ def take_path(folders: Sequence[Path]) -> None:
     os.environ["COURSE_PATH"] = os.pathsep.join(map(str, folders))
     lessons.__path__[:] = [str(folder) for folder in folders]
     forget_modules()
+
+
+@contextlib.contextmanager
+def keep_path() -> Iterator[None]:
+    """Put back at the end which folders `lessons` is, and every module that was there."""
+    folders, chosen = list(lessons.__path__), os.environ.get("COURSE_PATH")
+    modules = dict(sys.modules)
+    try:
+        yield
+    finally:
+        forget_modules()
+        lessons.__path__[:] = folders
+        os.environ.pop("COURSE_PATH", None)
+        if chosen is not None:
+            os.environ["COURSE_PATH"] = chosen
+        for name in modules.keys() - sys.modules.keys():
+            sys.modules[name] = modules[name]
+            parent, _, child = name.rpartition(".")
+            if name.startswith("lessons.") and parent in sys.modules:
+                setattr(sys.modules[parent], child, modules[name])
 
 
 def forget_modules() -> None:

@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import torch
+
 from .backends import Backend, DiedError
 from .bench import TimeUpError
 from .border import Handle, Packet, Seed, pack, unpack
@@ -70,8 +72,8 @@ class Lesson:
             raise self._too_long()
         try:
             answer = self._open(self._backend.ask(packet, seconds))
-        except TimeUpError:
-            raise self._too_long() from None
+        except TimeUpError as error:
+            raise self._too_long(error.where) from None
         except DiedError as error:
             raise WrongError(f"{error}") from None
         self._printed += answer["printed"]
@@ -83,7 +85,7 @@ class Lesson:
         for setting in answer["settings"]:
             self._complain(f"{called} changed {setting}, for everything that comes after it")
         if "refused" in answer:
-            raise WrongError(f"{called} gives {answer['refused']}")
+            raise WrongError(f"{called} {'has' if do == 'load' else 'gives'} {answer['refused']}")
         if "raised" in answer:
             raise self._raised(answer["raised"])
         return answer["value"]
@@ -110,10 +112,11 @@ class Lesson:
         self._kinds[marker.number] = marker.kind
         return Thing(self, marker.number, marker.kind)
 
-    def _too_long(self) -> TooLongError:
+    def _too_long(self, where: str = "") -> TooLongError:
         return TooLongError(
-            f"still running after {self._seconds:.0f} s: is there a loop that never ends, "
-            "or work that is done over and over?"
+            f"still running after {self._seconds:g} s: is there a loop that never ends, "
+            "or work that is done over and over?",
+            where,
         )
 
     def _raised(self, raised: dict[str, Any]) -> LearnerError:
@@ -169,6 +172,9 @@ class Thing:
         return self._lesson._ask("call", self._target, "", args, kwargs)
 
     def __getattr__(self, name: str) -> Part:
+        # else an object with a `sum` of its own could say that it sums to whatever is wanted
+        if hasattr(torch.Tensor, name) and not hasattr(torch.nn.Module, name):
+            raise WrongError(f"an object of the class {self._kind} came back, a tensor is wanted")
         return Part(self._lesson, self._target, name)
 
     def read(self, name: str) -> Any:

@@ -28,6 +28,8 @@ class PartMissingError(Exception):
 class TimeUpError(BaseException):
     """The learner's code takes too long. No `except Exception` of theirs may swallow it."""
 
+    where = ""  # the line that was running, as far as this process knows
+
 
 def describe_raised(
     error: BaseException, folders: Sequence[Path], loading: bool = False

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..syllabus import Lesson
 
-PRINTED_LINES = 8  # of what the learner's code printed
+PRINTED_LINES, PRINTED_WIDTH = 8, 160  # of what the learner's code printed
 DONE = ("passed", "skipped")  # with either, a step is finished
 
 
@@ -27,9 +27,12 @@ def failure_block(result: dict[str, Any], lesson: Lesson, failures: int = 1) -> 
         lines.append(f"    Look at {mistake['look']}.")
     if result["printed"]:
         lines.append("  your code printed:")
-        lines += [f"  | {line}" for line in result["printed"].splitlines()[-PRINTED_LINES:]]
+        printed = result["printed"].splitlines()[-PRINTED_LINES:]
+        lines += [f"  | {line[:PRINTED_WIDTH]}" for line in printed]
     if result["where"]:
         lines.append(f"  {result['where']}  ({result['step']})")
+    if result["first"]:
+        lines.append(f"  {result['first']} fails too: mend that first, this may come from it.")
     if mistake and failures == 1:
         lines.append(
             f"  What it is: python -m grader hint {lesson.number} --name, or run this check again."
@@ -91,19 +94,27 @@ def next_line(lesson: Lesson, results: Sequence[dict[str, Any]], lessons: Sequen
                 continue
             first = open_results[0]
             place = f" ({first['where']})" if first["where"] else ""
+            if first["verdict"] == "not written" and kind == "core":
+                return f"next: write {step.name}{place}"
             if first["verdict"] == "not written":
-                doing = "write" if kind == "core" else "core finished; if you like, write"
-                return f"next: {doing} {step.name}{place}"
+                return (
+                    f"core finished. next: {_next_lesson(lesson, lessons)}; "
+                    f"or, if you like, write {step.name}{place}"
+                )
             if first["verdict"] == "blocked":
                 return f"next: {first['symptom']}"
             return f"next: mend {step.name}{place}; python -m grader hint {lesson.number} helps"
-    after = [other for other in lessons if other.number > lesson.number]
-    if not after:
-        return "finished, and that was the last lesson"
-    return (
-        f"finished. next: lesson {after[0].number}, {after[0].title} "
-        f"(lessons/{after[0].number}/README.md)"
-    )
+    reached = score(lesson, results)
+    if reached["core"] < reached["core_of"]:
+        return f"these checks pass; pytest lessons/{lesson.number} runs them all"
+    return f"finished. next: {_next_lesson(lesson, lessons)}"
+
+
+def _next_lesson(lesson: Lesson, lessons: Sequence[Lesson]) -> str:
+    after = next((other for other in lessons if other.number > lesson.number), None)
+    if after is None:
+        return "nothing, that was the last lesson"
+    return f"lesson {after.number}, {after.title} (lessons/{after.number}/README.md)"
 
 
 def closing_lines(
@@ -111,8 +122,14 @@ def closing_lines(
 ) -> list[str]:
     """Return what stands below a run: the baseline, what is open, the points, what comes next."""
     lines = list(dict.fromkeys(r["baseline"] for r in results if r["baseline"]))
-    waiting = [r for r in results if r["verdict"] in ("not written", "blocked", "skipped")]
+    waiting = [r for r in results if r["verdict"] in ("not written", "skipped")]
     lines += [f"{result['check']}: {result['symptom']}" for result in waiting]
+    blocked: dict[str, list[str]] = {}
+    for result in results:
+        if result["verdict"] == "blocked":
+            blocked.setdefault(result["symptom"], []).append(result["check"])
+    for symptom, (first, *more) in blocked.items():
+        lines.append(f"{first}{f' and {len(more)} more' if more else ''}: {symptom}")
     if text := revealed(lesson, results):
         lines.append(text)
     return [*lines, points_line(lesson, results), next_line(lesson, results, lessons)]

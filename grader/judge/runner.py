@@ -18,9 +18,10 @@ from .drawing import Draw
 from .expecting import Expect, MissingAnswerError
 from .paths import ROOT, judged_path, place_of_step, shown
 from .proxies import Lesson
-from .verdicts import LearnerError, NotWrittenError, SkippedError, WrongError
+from .verdicts import LearnerError, NotWrittenError, SkippedError, TooLongError, WrongError
 
 PASSED, FAILED, NOT_WRITTEN, BLOCKED = "passed", "failed", "not written", "blocked"
+MESSAGE_LINES = 6  # of what an error says, beside the first
 SKIPPED = "skipped"  # this machine lacks what the check needs; never more than 0 points
 
 
@@ -54,9 +55,11 @@ class Result:
     printed: str = ""
     baseline: str = ""  # which model the learner's is measured by, where the check asks for one
     seconds: float = 0.0
+    too_long: bool = False  # whether it was still running when its time was up
     margin: float = (
         math.inf
     )  # the largest deviation, in tolerances, as far as it is a matter of size
+    first: str = ""  # an earlier step that fails too
     mistake: dict[str, str] = field(default_factory=dict)  # the named one: name, says, ask, look
 
     @property
@@ -160,6 +163,8 @@ def run_check(
         except LearnerError as error:
             _raised(result, error, target)
         except WrongError as error:
+            if isinstance(error, TooLongError):
+                result.too_long, result.where = True, error.where
             result.verdict, result.symptom = FAILED, error.symptom
             result.details, result.ask = error.details, error.ask or ""
             result.margin = error.size
@@ -213,20 +218,37 @@ def _not_written(result: Result, error: NotWrittenError, target: Target) -> None
 
 def _raised(result: Result, error: LearnerError, target: Target) -> None:
     number, file = target.lesson.number, shown(target.file)
-    result.verdict, result.where = FAILED, error.where
-    kinds = error.kinds
+    result.verdict, result.where = BLOCKED if error.loading else FAILED, error.where
+    kinds, line = error.kinds, f"`{error.line}`" if error.line else ""
     if "ModuleMissingError" in kinds:
+        result.where = file
         result.symptom = f"{error.message}; `python -m grader reset {number}` brings the stub back"
     elif "PartMissingError" in kinds:
         result.symptom = f"`{error.message}` is not in {file}"
         result.details = f"`python -m grader reset {number}` brings the stub back (yours is kept)"
-    elif "SyntaxError" in kinds:
-        result.symptom = f"{error.where} is not valid Python: {error.message}"
-        result.details = error.line
+    elif error.loading:
+        result.where = error.where or file
+        result.symptom = _not_loaded(error, result.where) + (f", in {line}" if line else "")
     else:
-        result.symptom = str(error)
-        result.details = f"in `{error.line}`" if error.line else ""
+        first, *more = str(error).splitlines()
+        ends = "SystemExit" in kinds
+        result.symptom = "it ends the whole program: leave that out" if ends else first
+        called = f", which called {error.inside}" if error.inside.startswith("lessons/") else ""
+        result.details = "\n".join(
+            [*more[:MESSAGE_LINES], *([f"in {line}{called}"] if line else [])]
+        )
     elsewhere = error.where.startswith("lessons/") and not error.where.startswith(file)
     if elsewhere and error.where[8:10].isdigit():
         result.verdict = BLOCKED
         result.symptom = f"blocked by lesson {error.where[8:10]}: {result.symptom}"
+
+
+def _not_loaded(error: LearnerError, where: str) -> str:
+    """Return one sentence on a module that cannot be imported."""
+    if "SyntaxError" in error.kinds:
+        if "codec can't decode" in error.message or "null byte" in error.message:
+            return f"{where} is not saved as UTF-8: choose that in your editor and save it again"
+        return f"{where} is not valid Python: {error.message}"
+    if "SystemExit" in error.kinds:
+        return f"{where} ends the whole program as soon as it is imported: leave that out"
+    return f"{where} cannot be imported: {' '.join(str(error).split())}"

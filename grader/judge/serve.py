@@ -8,6 +8,8 @@ nothing that the learner's code does is there in the next one.
 
 import os
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,6 +20,7 @@ from .border import pack, unpack
 from .wire import WireError, receive, send
 
 OVER = "over"  # said after every session, however it ended
+leave = os._exit  # by this name, because a bench exchanges the other while the learner's code runs
 
 
 def main() -> int:
@@ -34,6 +37,7 @@ def main() -> int:
 
 def serve(requests: BinaryIO, answers: BinaryIO) -> None:
     """Say that this is there, then serve one session after the other until nobody asks."""
+    judge = os.getppid()
     send(answers, pack("ready"))
     while True:
         try:
@@ -47,12 +51,25 @@ def serve(requests: BinaryIO, answers: BinaryIO) -> None:
             serve_session(bench, requests, answers)
         elif (session := os.fork()) == 0:
             try:
+                threading.Thread(target=end_with, args=(judge,), daemon=True).start()
                 serve_session(bench, requests, answers)
             finally:
-                os._exit(0)
+                leave(0)
         else:
             os.waitpid(session, 0)
         send(answers, pack(OVER))
+
+
+def end_with(judge: int) -> None:
+    """End this process when the judge is gone: an endless loop would go on without anybody."""
+    while True:
+        time.sleep(1)
+        try:
+            os.kill(judge, 0)
+        except ProcessLookupError:
+            leave(1)
+        except PermissionError:
+            pass  # it is there, and somebody else's
 
 
 def serve_session(bench: Bench, requests: BinaryIO, answers: BinaryIO) -> None:

@@ -66,15 +66,25 @@ def keep_random_state() -> Iterator[None]:
 def keep_surroundings() -> Iterator[None]:
     """Put back what all code of this process relies on; no thread that is started here outlives it.
 
-    That is the folder, the environment, the search path and the depth of recursion.
+    That is the folder, the environment, the search path and the depth of recursion. `os._exit` is an
+    ordinary exit in here: it would take the whole run with it, without a word.
     """
     folder, environment, path = os.getcwd(), dict(os.environ), list(sys.path)
     depth, thread = sys.getrecursionlimit(), threading.current_thread()
     daemon = thread.daemon
+    here, leave = os.getpid(), os._exit
+
+    def leave_quietly(status: int) -> None:
+        if os.getpid() == here:
+            raise SystemExit(status)
+        leave(status)
+
+    os._exit = leave_quietly  # type: ignore[assignment]
     thread._daemonic = True  # type: ignore[attr-defined]  # a new thread takes over its parent's
     try:
         yield
     finally:
+        os._exit = leave
         thread._daemonic = daemon  # type: ignore[attr-defined]
         sys.setrecursionlimit(depth)
         if sys.path != path:
@@ -123,7 +133,7 @@ def _put_back(functions: dict[str, dict[str, Any]]) -> list[str]:
         if len(now) == len(before) and all(map(operator.is_, now.values(), before.values())):
             continue
         for name, value in before.items():
-            if now.get(name) is not value and callable(value):
+            if now.get(name) is not value and callable(value) and not _by_torch(now.get(name)):
                 setattr(space, name, value)
                 changed.append(f"{space_name}.{name} itself")
         for name in now.keys() - before.keys():
@@ -131,3 +141,8 @@ def _put_back(functions: dict[str, dict[str, Any]]) -> list[str]:
                 delattr(space, name)
                 changed.append(f"{space_name}.{name} itself")
     return changed
+
+
+def _by_torch(value: Any) -> bool:
+    """Say whether a function is torch's: it exchanges some of its own when a part is loaded."""
+    return str(getattr(value, "__module__", "")).partition(".")[0] == "torch"

@@ -15,6 +15,7 @@ from .progress import Progress, hash_of
 from .report import in_order, next_line, score
 
 CHECK = re.compile(r"^def (test_\w+)", re.MULTILINE)
+BLOCKED = re.compile(r"next: blocked by lesson (\d\d)")
 
 
 class State(StrEnum):
@@ -120,4 +121,7 @@ def _do(standing: Standing, lessons: Sequence[Lesson]) -> str:
         )
     if not standing.whole:
         return f"next: lesson {lesson.number} has not been checked as it is now; type: {command}"
-    return f"{next_line(lesson, standing.results, lessons)}; then type: {command}"
+    line = next_line(lesson, standing.results, lessons)
+    if blocked := BLOCKED.match(line):
+        command = f"pytest lessons/{blocked[1]}"
+    return f"{line}; then type: {command}"

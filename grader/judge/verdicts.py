@@ -23,7 +23,11 @@ class WrongError(Exception):
 
 
 class TooLongError(WrongError):
-    """The learner's code was still running when its time was up."""
+    """The learner's code was still running when its time was up; `where`, if that is known."""
+
+    def __init__(self, symptom: str, where: str = "") -> None:
+        super().__init__(symptom)
+        self.where = where
 
 
 class SkippedError(Exception):
@@ -34,7 +38,7 @@ class LearnerError(Exception):
     """The learner's code raised something."""
 
     def __init__(self, raised: dict[str, Any]) -> None:
-        super().__init__(f"{raised['kinds'][0]}: {raised['message']}")
+        super().__init__(": ".join(filter(None, [raised["kinds"][0], raised["message"]])))
         self.kinds: list[str] = raised["kinds"]  # the class and those it is derived from
         self.message: str = raised["message"]
         self.where: str = raised["where"]  # "lessons/03/attention.py:57"

@@ -14,6 +14,18 @@ FILES = ("conftest.py", "pyproject.toml", "requirements.txt")
 FOLDERS = ("grader", "lessons", "solutions")
 NO_TABLE = {"NO_COLOR": "1", "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "COURSE_BASELINE": ""}
 
+SEVERAL = """
+import shutil, sys
+from grader.__main__ import main
+for command in sys.argv[1:]:
+    word, *rest = command.split()
+    if word == "save":
+        shutil.copy(f"{rest[0]}.py", "lessons/03/attention.py")
+        continue
+    status = main(command.split())
+    print(f"\\n=== {status}", flush=True)
+"""
+
 
 class Course:
     """The copy, and what to do with it."""
@@ -52,23 +64,32 @@ class Course:
         return self.python("-m", "grader", *arguments, **more)
 
     def graders(self, *commands: str) -> list[str]:
-        """Run several commands in one process, because torch takes its time; return the outputs."""
-        code = (
-            "import sys; from grader.__main__ import main\n"
-            "for command in sys.argv[1:]:\n"
-            "    status = main(command.split()); print(f'\\n=== {status}', flush=True)"
-        )
-        result = self.python("-c", code, *commands)
+        """Run several commands in one process, because torch takes its time; return the outputs.
+
+        "save NAME" puts a version into the place of lesson 03, see `version`.
+        """
+        result = self.python("-c", SEVERAL, *commands)
         assert result.returncode == 0, result.stderr
         outputs = result.stdout.split("\n=== ")
         statuses = [output.partition("\n")[0] for output in outputs[1:]]
         texts = [outputs[0], *(output.partition("\n")[2] for output in outputs[1:-1])]
         return [f"{text.strip()}\nexit {s}" for text, s in zip(texts, statuses, strict=True)]
 
-    def write(self, *edits: tuple[str, str]) -> None:
-        """Put the solution of lesson 03 in, with these edits."""
-        text = self.solution
-        for old, new in edits:
-            assert text.count(old) == 1, old
-            text = text.replace(old, new)
-        self.attention.write_text(text, encoding="utf-8")
+    def version(self, name: str, old: str = "", new: str = "", text: str = "") -> None:
+        """Keep a version of lesson 03, to be saved later: the solution with an edit, or a text."""
+        if old:
+            assert self.solution.count(old) == 1, old
+            text = self.solution.replace(old, new)
+        (self.root / f"{name}.py").write_text(text or self.solution, encoding="utf-8")
+
+    def save(self, name: str) -> None:
+        """Put a version into the place of lesson 03."""
+        shutil.copy(self.root / f"{name}.py", self.attention)
+
+
+def sentence(result: subprocess.CompletedProcess[str]) -> str:
+    """The one sentence with which a command ends that was used wrongly."""
+    assert result.returncode == 2, result.stdout + result.stderr
+    assert result.stderr.count("\n") == 1, result.stderr
+    assert "Traceback" not in result.stderr
+    return result.stderr

@@ -366,7 +366,7 @@ def test_check_names_what_drifted_and_writes_nothing(course):
 
     result = python("-m", "grader", "stubs", "--check", cwd=course)
     assert result.returncode == 1, result.stderr
-    assert [line.partition(": ")[::2] for line in result.stdout.split("\n")][:5] == [
+    assert [line.partition(": ")[::2] for line in result.stdout.split("\n")][:6] == [
         ("lessons/00/bigram.py", "missing"),
         ("lessons/04/blocks.py", "a stub of an earlier solution"),
         ("lessons/05/model.py", "missing"),
@@ -375,6 +375,7 @@ def test_check_names_what_drifted_and_writes_nothing(course):
             "not the generated stub (is it somebody's work, or was it edited by hand?)",
         ),
         ("lessons/00/unigram.py", "the stub of no lesson; delete it"),
+        ("grader/answers/stubs.json", "not the stubs of these solutions"),
     ]
     assert {path: path.read_bytes() for path in course.rglob("lessons/*/*.py")} == before
 
@@ -398,6 +399,6 @@ def test_commands_are_found_by_their_files_and_start_without_torch(course):
     assert "stubs     Write the learner's stubs" in usage.stdout
     greeting = python("-m", "grader", "greet", "you", cwd=course)
     assert (greeting.returncode, greeting.stdout) == (3, "hello you\n")
-    assert python("-m", "grader", cwd=course).returncode == 2
+    assert python("-m", "grader", "frobnicate", cwd=course).returncode == 2
     code = "import sys, grader.__main__ as m; m.build_parser(); print({'torch', 'numpy'} & {*sys.modules})"
     assert python("-c", code).stdout == "set()\n"

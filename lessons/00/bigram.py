@@ -1,4 +1,4 @@
-# lesson 00, stub 5e54003cc5df (yours to fill in)
+# lesson 00, stub 25f74dad997e (yours to fill in)
 """Lesson 00: tensors by doing, and a first model that writes text.
 
 A language model answers one question: after what has been read so far, which token comes next, and
@@ -218,7 +218,7 @@ def babble_text(text: str, length: int = 200, seed: int = 0) -> str:
 def cross_entropy_gradient(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """Return the gradient of `cross_entropy` with respect to the logits, without autograd.
 
-    logits: (N, V). targets: (N,), int64, 0 <= target < V.
+    logits: (N, V), any size of number. targets: (N,), int64, 0 <= target < V.
     Returns (N, V): how fast the mean loss grows with each logit. Each row sums to 0.
 
     Predict first: One row, and the model gave its target the probability 0.9. Is the gradient at

@@ -56,8 +56,9 @@ def test_any_dimension_can_sum_to_one(lesson, expect, draw):
 @check("softmax", points=1)
 def test_large_logits_stay_finite(lesson, expect, draw):
     """Logits in the thousands give probabilities, not nan, and rows do not disturb each other."""
-    far_apart = torch.tensor([[1e4], [-1e4], [0.0], [100.0]])
-    for logits in (far_apart + draw.normal(4, 3), torch.tensor([[1e4, 0.0, -1e4]])):
+    rows = torch.tensor([[0.0, -30.0, -60.0], [-60.0, 0.0, -30.0], [-30.0, -60.0, 0.0]])
+    levels = torch.tensor([[1e4], [-1e4], [120.0]])
+    for logits in (rows + levels, torch.tensor([[1e4, 0.0, -1e4]])):
         question = "What is exp(1000) as a float? Which number is subtracted, and from which row?"
         right = torch.softmax(logits, -1)
         expect(lesson.softmax(logits), right, of="softmax of large logits", ask=question)
@@ -142,6 +143,11 @@ def test_large_surprise_is_exact(lesson, expect, draw):
         )
         of = f"the loss of logits {logits} with target 0"
         expect(loss, torch.tensor(right), of=of, ask=question)
+    two_rows = torch.tensor([[1e4, 9999.0], [-1e4, -9998.0]])
+    right = torch.tensor((math.log(1 + math.exp(-1)) + 2 + math.log(1 + math.exp(-2))) / 2)
+    question = "Does each row have its own largest logit?"
+    loss = lesson.cross_entropy(two_rows, torch.tensor([0, 0]))
+    expect(loss, right, of="the loss of one row near 10,000 and one near -10,000", ask=question)
 
 
 @check("cross_entropy", points=1)
@@ -188,8 +194,9 @@ def test_pairs_of_a_word(lesson, expect, draw):
 @check("bigram_counts", points=1)
 def test_counts_of_any_text(lesson, expect, draw):
     """Long texts, short ones and texts that miss some letters are counted as a plain loop would."""
-    texts = [(draw.ids(5, 60), 7), (draw.ids(3, 2), 4), (torch.tensor([3]), 5)]
-    for ids, vocab_size in [*texts, (torch.tensor([], dtype=torch.long), 5)]:
+    texts = [(draw.ids(5, 60), 7), (draw.ids(3, 4000), 3), (draw.ids(3, 2), 4)]
+    short = [(torch.tensor([3]), 5), (torch.tensor([], dtype=torch.long), 5)]
+    for ids, vocab_size in texts + short:
         seen = Counter(pairwise(ids.tolist()))
         right = [[seen[a, b] for b in range(vocab_size)] for a in range(vocab_size)]
         counts = lesson.bigram_counts(ids, vocab_size)
@@ -224,8 +231,8 @@ def test_smoothed_shares(lesson, expect, draw):
     question = "Row 0 is 4, 2 and 1 after smoothing. What does it sum to? What are the shares?"
     right = torch.tensor([[4 / 7, 2 / 7, 1 / 7], [1 / 5, 1 / 5, 3 / 5], [2 / 9, 5 / 9, 2 / 9]])
     expect(lesson.bigram_logits(counts), right.log(), of="the logits", ask=question)
-    counts = draw.ids(40, 5, 5)
-    counts[3] = 0
+    counts = draw.ids(9, 5, 5)
+    counts[1], counts[3] = draw.ids(100_000, 5), 0
     for smoothing in (1.0, 0.01, 2):
         question = "By how much does each count grow? And the sum of a row of 5?"
         of = f"the logits with smoothing {smoothing}"
@@ -361,28 +368,42 @@ def test_same_seed_same_text(lesson, expect, draw):
     expect.true(fourth != fifth, "two calls without a generator give the same text")
 
 
+# Row a: how often each token should follow a. Each is as frequent as the others in the long run.
+FOLLOWS = [
+    [0.7, 0.2, 0.08, 0.02],
+    [0.08, 0.02, 0.7, 0.2],
+    [0.02, 0.08, 0.2, 0.7],
+    [0.2, 0.7, 0.02, 0.08],
+]
+
+
+def chi_square(counts, probabilities):
+    """How far the pairs of a text are from what is due, and the row that is furthest, in words."""
+    due = probabilities * counts.sum(dim=1, keepdim=True)
+    off = ((counts - due) ** 2 / due).sum(dim=1)
+    a = int(off.argmax())
+    came = (counts[a] / counts[a].sum()).tolist()
+    shares = (" ".join(f"{x:.2f}" for x in row) for row in (probabilities[a].tolist(), came))
+    return float(off.sum()), "after token {} due: {}\n    they came: {}".format(a, *shares)
+
+
 @check("babble", points=2, seconds=10)
 def test_draws_follow_the_probabilities(lesson, expect, draw):
     """Each token comes as often as the row of the token before says."""
-    logits = draw.uniform(4, 4, low=-0.7, high=0.7)
-    ids = lesson.babble(logits, 2, 3000, lesson.generator(draw.integer(0, 10**6)))
-    expect(len(ids), 3000, of="the number of ids")
-    ids = torch.tensor(ids)
-    counts = torch.bincount(4 * ids[:-1] + ids[1:], minlength=16).view(4, 4)
-    for a, row in enumerate(torch.softmax(logits, -1)):
-        due = row * counts[a].sum()
-        chi_square = float(((counts[a] - due) ** 2 / due).sum())
-        # 3 degrees of freedom: a right draw exceeds 40 once in 90 million times
-        expect.true(
-            chi_square < 40,
-            f"after token {a} the others do not come as often as they should",
-            details=f"probabilities {_shares(row)}, came {_shares(counts[a] / counts[a].sum())}",
-            ask="Is each token drawn, and with the probabilities of which row?",
-        )
-
-
-def _shares(numbers):
-    return " ".join(f"{number:.3f}" for number in numbers.tolist())
+    probabilities = torch.tensor(FOLLOWS)
+    logits = probabilities.log() + draw.normal(4, 1)  # what is added to a whole row does not count
+    ids = lesson.babble(logits, 2, 4000, lesson.generator(draw.integer(0, 10**6)))
+    expect(len(ids), 4000, of="the number of ids")
+    pairs = 4 * torch.tensor(ids[:-1]) + torch.tensor(ids[1:])
+    counts = torch.bincount(pairs, minlength=16).view(4, 4)
+    off, details = chi_square(counts, probabilities)
+    likeliest = bool((counts.argmax(dim=1) == probabilities.argmax(dim=1)).all())
+    question = "Is each token drawn, and with the probabilities of which row?"
+    symptom = "the likeliest token is not the most frequent one"  # 0.7 against 0.2: never by chance
+    expect.true(likeliest, symptom, details=details, ask=question)
+    # 12 degrees of freedom: a right draw exceeds 65 once in 300 million times
+    symptom = "the tokens do not come as often as their probabilities say"
+    expect.true(off < 65, symptom, details=details, ask=question)
 
 
 # stretch
@@ -405,10 +426,10 @@ def test_gradient_by_hand(lesson, expect, draw):
 @check("cross_entropy_gradient", points=1)
 def test_gradient_is_autograds(lesson, expect, draw):
     """What you worked out on paper is what autograd finds."""
-    for n, vocab_size, scale in [(6, 4, 1.0), (5, 5, 3.0), (1, 7, 1.0), (3, 2, 100.0)]:
-        logits, targets = some_rows(draw, n, vocab_size, scale)
+    large = torch.tensor([[1000.0, 970.0], [-970.0, -1000.0]]), torch.tensor([1, 0])
+    for logits, targets in [*(some_rows(draw, *size) for size in [(6, 4), (5, 5), (1, 7)]), large]:
         tracked = logits.clone().requires_grad_()
         F.cross_entropy(tracked, targets).backward()
         gradient = lesson.cross_entropy_gradient(logits, targets)
         question = "How many places change in each row of the softmax, and by how much?"
-        expect(gradient, tracked.grad, of=f"the gradient of {n} rows", ask=question)
+        expect(gradient, tracked.grad, of=f"the gradient of {len(logits)} rows", ask=question)

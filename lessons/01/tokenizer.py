@@ -1,4 +1,4 @@
-# lesson 01, stub c7cf40e89739 (yours to fill in)
+# lesson 01, stub 4a2a42160405 (yours to fill in)
 """Lesson 01: text becomes numbers. Byte-pair encoding, as in GPT-2.
 
 A model reads and writes integers, its *tokens*. The alphabet here is the 256 bytes of UTF-8, so
@@ -145,7 +145,7 @@ class BPETokenizer:
         raise NotImplementedError("lesson 01: BPETokenizer.decode")
 
     def encode_piece(self, piece: str) -> list[int]:
-        """Return the ids of one piece: merge its bytes until no merge is left.
+        """Return the ids of one piece (of "" none): merge its bytes until no merge is left.
 
         Not the longest token wins, nor the leftmost: always the merge learned earliest.
 

@@ -1,4 +1,4 @@
-# lesson 02, stub a153db20947c (yours to fill in)
+# lesson 02, stub 02b190326cdf (yours to fill in)
 """Lesson 02: embeddings. How a number that means nothing becomes a vector that does.
 
 A token's id is only its place in a list: token 318 is not "more" than token 317. A model needs
@@ -63,8 +63,8 @@ def sinusoidal_positions(block_size: int, n_embd: int) -> torch.Tensor:
     and any position has a vector.
 
     block_size: how many positions, T. n_embd: C; where it is odd, the last sine has no cosine.
-    Returns (T, C), float32, whatever you reckon with inside. Source: Vaswani et al. (2017), section
-    3.5.
+    Returns (T, C), float32, whatever you reckon with inside.
+    Source: Vaswani et al. (2017), section 3.5.
 
     Predict first: With 512 channels, how many times slower does the last hand turn than the first:
     about 100, 512 or 10,000 times?

@@ -180,7 +180,8 @@ def test_waves_for_positions(lesson, expect, draw):
     tokens, ids = draw.normal(7, 6), draw.ids(7, 2, 5)
     layer = lesson.Embeddings(7, 8, 6, positions="sinusoidal").load({"wte.weight": tokens})
     right = F.embedding(ids, tokens) + waves(8, 6)[:5]
-    expect(layer(ids), right, of='the sum with positions="sinusoidal"')
+    question = "Do you look the positions up in self.wpe, whatever has been put there?"
+    expect(layer(ids), right, of='the sum with positions="sinusoidal"', ask=question)
 
 
 @check("Embeddings.forward", points=1)
@@ -212,7 +213,7 @@ def test_dropout_comes_last(lesson, expect, draw):
     result = all_ones_and_twos(lesson)(draw.ids(7, 5, 40))
     question = "Where dropout strikes, what is left: 0, the token's own 1, or the position's own 2?"
     numbers = [round(number) for number in result.unique().tolist()]
-    of = "the list of numbers that come out, where 1 and 2 are added and dropout is 0.75,"
+    of = "the list of numbers that come out where 1 and 2 are added and dropout is 0.75"
     expect(numbers, [0, 12], of=of, ask=question)
     dropped = float((result == 0).float().mean())
     # 10,000 draws: the share is 0.75 within 0.026 (six standard deviations, false alarm 2e-9)
@@ -227,7 +228,7 @@ def test_nothing_left_to_chance(lesson, expect, draw):
     layer.eval()
     numbers = [round(number) for number in layer(draw.ids(7, 5, 40)).unique().tolist()]
     question = "Who tells your dropout that the layer is no longer in training?"
-    of = "the list of numbers that come out after eval(), where 1 and 2 are added,"
+    of = "the list of numbers that come out after eval() where 1 and 2 are added"
     expect(numbers, [3], of=of, ask=question)
 
 
@@ -288,7 +289,9 @@ def test_equal_ones_by_id(lesson, expect, draw):
         same = [i for i in range(700) if axes[i] == axes[token] and i != token]
         ids, similarities = lesson.nearest_tokens(weight, token, k)
         question = "In which order does your function return equal ones?"
-        expect(ids, torch.tensor(same[:k]), of=f"{k} of {len(same)} equal ones", ask=question)
+        expect(
+            ids, torch.tensor(same[:k]), of=f"the first {k} of {len(same)} equal ones", ask=question
+        )
         expect(similarities, torch.ones(k), of="the similarities of equal ones")
     rest = [i for i in range(9) if axes[i] != axes[4]]
     same = [i for i in range(9) if axes[i] == axes[4] and i != 4]

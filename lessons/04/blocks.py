@@ -1,4 +1,4 @@
-# lesson 04, stub c4dff901b221 (yours to fill in)
+# lesson 04, stub 44dc8c2664e7 (yours to fill in)
 """Lesson 04: blocks. The unit that a transformer repeats: look around, then think it over.
 
 A block does two things to the stream of vectors that runs through the model. Attention moves
@@ -63,8 +63,9 @@ def gelu(x: torch.Tensor) -> torch.Tensor:
     GPT-2 computes 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))), which is close to, and not the
     same as, x times the share of a normal distribution below x.
 
-    x: any shape, any float dtype. Returns the same shape and dtype, and no nan for large numbers:
-    far below zero 0, far above it x. Source: Hendrycks and Gimpel (2016), section 2.
+    x: any shape, any float dtype. Returns the same shape and dtype. Far below zero it is 0 and far
+    above it is x, without nan in the result or in its gradient. Source: Hendrycks and Gimpel
+    (2016), section 2.
 
     Predict first: Which is larger: gelu(-1) or gelu(-4)?
 
