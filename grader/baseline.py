@@ -133,7 +133,7 @@ class Baseline:
     def missing(self) -> str:
         """Why what is published cannot be checked here; empty where it can."""
         if not self.real:
-            return f"DistilGPT-2's real weights are not on this machine ({HOW_TO_GET_IT})"
+            return "it needs DistilGPT-2's real weights, which are not on this machine"
         if not self.published:
             return f"nothing is published for {self.name} ({self.folder}), only for DistilGPT-2"
         weights = {_with_prefix(name): weight for name, weight in self.weights.items()}

@@ -88,9 +88,11 @@ def next_token_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor
     the true next tokens; where one is IGNORE (-1), that place does not count. (If none counts,
     there is no mean: nan, as in torch.) Returns a scalar.
 
-    1. Lesson 00's `cross_entropy` wants rows: (B * T, V) and (B * T,). (`flatten`)
+    1. Lesson 00's `cross_entropy` wants rows: (B * T, V) and (B * T,). (`from .bigram import
+       cross_entropy` at the top of the file; `flatten` or `reshape` makes rows.)
     2. If some targets are IGNORE, keep only the rows of the others. (Not always: picking rows
        copies them, and with a large vocabulary that is most of the memory.)
+    3. 16-bit logits become 32 bits wide before the loss, not after it. (`float`)
     """
     # <solution>
     logits, targets = logits.flatten(0, 1), targets.flatten()  # (B * T, V), (B * T,)
@@ -145,7 +147,8 @@ class GPT(nn.Module):
         1. `self.named_parameters()` gives every parameter once, with its name. LayerNorms have the
            right values already (1 and 0): leave out the names with "ln_" in them.
         2. For each other one, its name tells whether it is a bias, a `c_proj.weight` or any other
-           weight. `nn.init.zeros_` and `nn.init.normal_(parameter, std=...)` fill it.
+           weight. `nn.init.zeros_` and `nn.init.normal_(parameter, std=...)` fill it in place: a
+           tied head stays the token table. (`math.sqrt` needs `import math` at the top.)
         """
         # <solution>
         residual_std = 0.02 / math.sqrt(2 * self.config.n_layer)
@@ -205,11 +208,11 @@ class GPT(nn.Module):
         ids: (B, T), int64. targets: (B, T), int64, the token that follows each place, IGNORE (-1)
         where it does not matter; or None. cache: keeps what was computed for the tokens so far;
         then ids holds only the new ones. last_only: only the last place is of interest, as it is
-        when writing (the head is a large part of the work: V is 50,257).
+        when writing (the head is a large part of the work: V is 50,257). Then there are no targets.
         Returns logits (B, T, V), or (B, 1, V) with last_only, and the loss (a scalar), or None
         without targets. Raises ValueError as `embed` does.
 
-        1. Embed. With a cache, the first place is `cache.length`.
+        1. `self.embed`. With a cache, the first place is `cache.length`.
         2. Through the blocks, one after the other; block number i gets `cache[i]`.
         3. The last norm. With last_only, keep only the last place now, as (B, 1, C).
         4. The head gives the logits, `self.loss` the loss.

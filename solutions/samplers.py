@@ -80,7 +80,7 @@ def top_p(logits: torch.Tensor, p: float) -> torch.Tensor:
 
     So the number kept adapts: few where the model is sure, many where it is not. The token with which
     the sum reaches p belongs to the set, so at least one token stays. Among equally probable tokens
-    the ones with lower ids come first.
+    the ones with lower ids come first: of four equal ones and with p = 0.5, ids 0 and 1 stay.
 
     logits: (..., V). p: above 0, at most 1; with 1 nothing is refused.
     Returns new logits, (..., V), with -inf where a token is refused. Raises ValueError for other p.
@@ -181,6 +181,7 @@ def sample(
     logits: (B, V). ids: (B, T), the tokens so far; needed only for a repetition penalty.
     temperature, top_k, top_p, min_p, repetition_penalty: as in the functions of these names; None
     leaves a filter out. generator: where the chances come from; the same seed draws the same tokens.
+    (None: from torch's own, which goes on from call to call.)
     Returns ids, (B,), int64. Raises ValueError as those functions do, and for a penalty without ids.
 
     1. The order matters: repetition penalty, temperature, top_k, top_p, min_p. (Top_p after

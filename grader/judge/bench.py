@@ -61,7 +61,7 @@ class Bench:
                     loading = False
                 with keep_settings(beside["settings"]):
                     value = self.do(request, beside["changed"])
-                    packet = pack({"value": value}, self.keep)
+                packet = pack({"value": value}, self.keep)
             except (RefusedError, NoGradientError) as error:
                 packet = pack({"refused": str(error)})
             except TimeUpError as error:

@@ -31,8 +31,8 @@ def compare(actual: Any, expected: Any, tolerance: float, place: str = "") -> Di
             f"{_at(place)}a tensor came back where a plain number is wanted", math.inf
         )
     if isinstance(expected, float) and type(actual) in (int, float):
-        actual, expected = torch.tensor([float(actual)]), torch.tensor([expected])
-        return _compare_tensors(actual.double(), expected.double(), tolerance, place, number=True)
+        numbers = torch.tensor([[float(actual)], [expected]], dtype=torch.float64)
+        return _compare_tensors(numbers[0], numbers[1], tolerance, place, number=True)
     if kind_of(actual) != kind_of(expected):
         return Difference(
             f"{_at(place)}{kind_of(actual)} came back, {kind_of(expected)} is wanted", math.inf

@@ -50,13 +50,12 @@ class Course:
         kept = {name: value for name, value in os.environ.items() if name != "COURSE_PATH"}
         return subprocess.run(
             [sys.executable, *map(str, arguments)],
-            cwd=self.root,
             env=kept | NO_TABLE | environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             encoding="utf-8",
             timeout=120,
-            **(options or {}),
+            **({"cwd": self.root} | (options or {})),
         )
 
     def grader(self, *arguments: str | Path, **more) -> subprocess.CompletedProcess[str]:

@@ -199,7 +199,7 @@ def test_mlp_is_two_layers_with_a_bend(lesson, expect, draw):
         weights = mlp_weights(draw, n_embd, n_inner or 4 * n_embd)
         x = draw.normal(batch, length, n_embd)
         mlp = lesson.MLP(n_embd, n_inner).load(weights)
-        question = "Which of the four calls comes first, and what is the last number of its shape?"
+        question = "What does each of the four calls get: x, or what the call before it returned?"
         expect(mlp(x), torchs_mlp(x, weights), of=f"MLP({n_embd}, {n_inner})", ask=question)
 
 

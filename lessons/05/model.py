@@ -1,4 +1,4 @@
-# lesson 05, stub e9700c338138 (yours to fill in)
+# lesson 05, stub 7901b29e8a64 (yours to fill in)
 """Lesson 05: the model. Everything so far, stacked: a GPT that can take GPT-2's weights and speak.
 
 Tokens and positions become vectors (lesson 02), a stack of blocks (lesson 04) works on them, a last
@@ -93,9 +93,11 @@ def next_token_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor
     Predict first: Logits of the shape (2, 3, 5) meet targets of the shape (2, 3), of which two are
     -1. How many numbers is the mean taken over, and what shape has the loss?
 
-    1. Lesson 00's `cross_entropy` wants rows: (B * T, V) and (B * T,). (`flatten`)
+    1. Lesson 00's `cross_entropy` wants rows: (B * T, V) and (B * T,). (`from .bigram import
+       cross_entropy` at the top of the file; `flatten` or `reshape` makes rows.)
     2. If some targets are IGNORE, keep only the rows of the others. (Not always: picking rows
        copies them, and with a large vocabulary that is most of the memory.)
+    3. 16-bit logits become 32 bits wide before the loss, not after it. (`float`)
     """
     raise NotImplementedError("lesson 05: next_token_loss")
 
@@ -147,7 +149,8 @@ class GPT(nn.Module):
         1. `self.named_parameters()` gives every parameter once, with its name. LayerNorms have the
            right values already (1 and 0): leave out the names with "ln_" in them.
         2. For each other one, its name tells whether it is a bias, a `c_proj.weight` or any other
-           weight. `nn.init.zeros_` and `nn.init.normal_(parameter, std=...)` fill it.
+           weight. `nn.init.zeros_` and `nn.init.normal_(parameter, std=...)` fill it in place: a
+           tied head stays the token table. (`math.sqrt` needs `import math` at the top.)
         """
         raise NotImplementedError("lesson 05: GPT.initialise_weights")
 
@@ -195,14 +198,14 @@ class GPT(nn.Module):
         ids: (B, T), int64. targets: (B, T), int64, the token that follows each place, IGNORE (-1)
         where it does not matter; or None. cache: keeps what was computed for the tokens so far;
         then ids holds only the new ones. last_only: only the last place is of interest, as it is
-        when writing (the head is a large part of the work: V is 50,257).
+        when writing (the head is a large part of the work: V is 50,257). Then there are no targets.
         Returns logits (B, T, V), or (B, 1, V) with last_only, and the loss (a scalar), or None
         without targets. Raises ValueError as `embed` does.
 
         Predict first: A fresh GPT-2 with V = 50,257 tokens has learned nothing yet. Is its loss
         about 0, about 10.8, or about 50,257?
 
-        1. Embed. With a cache, the first place is `cache.length`.
+        1. `self.embed`. With a cache, the first place is `cache.length`.
         2. Through the blocks, one after the other; block number i gets `cache[i]`.
         3. The last norm. With last_only, keep only the last place now, as (B, 1, C).
         4. The head gives the logits, `self.loss` the loss.

@@ -1,4 +1,4 @@
-# lesson 08, stub 5f052f2fcb0b (yours to fill in)
+# lesson 08, stub 218520d01026 (yours to fill in)
 """Lesson 08: choosing the next token.
 
 A model gives one logit for every token; this lesson turns them into a choice. Always taking the largest
@@ -34,6 +34,9 @@ def greedy(logits: torch.Tensor) -> torch.Tensor:
 
     logits: (..., V). Returns ids, (...), int64.
 
+    Predict first: The logits have the shape (4, 7): four texts, seven tokens. What is the shape of
+    greedy(logits), and which numbers can stand in it?
+
     1. Which position along the last dimension holds the largest value? Torch has a function for it.
     """
     raise NotImplementedError("lesson 08: greedy")
@@ -44,6 +47,9 @@ def temperature(logits: torch.Tensor, t: float) -> torch.Tensor:
 
     logits: (..., V). t: the temperature, above 0; 1 changes nothing.
     Returns new logits, (..., V). Raises ValueError for t of 0 or less.
+
+    Predict first: Two tokens have the odds 4 to 1. What are the odds at temperature 0.5: 2 to 1, 8
+    to 1 or 16 to 1?
 
     1. Refuse what cannot be divided by, and say what to use for 0.
     2. Divide. (Near 0 the largest logit runs away from all others: that is greedy. For large t all
@@ -60,6 +66,8 @@ def top_k(logits: torch.Tensor, k: int) -> torch.Tensor:
     logits: (..., V). k: at least 1; at V or more nothing is refused.
     Returns new logits, (..., V), with -inf where a token is refused. Raises ValueError for k below 1.
 
+    Predict first: The logits are 3, 1, 2, 2, 2. How many tokens stay with k = 2?
+
     1. Find the k-th largest logit of each row (`torch.topk`; k may be larger than V).
     2. Refuse what is smaller than that. `masked_fill` gives a new tensor.
     """
@@ -71,10 +79,13 @@ def top_p(logits: torch.Tensor, p: float) -> torch.Tensor:
 
     So the number kept adapts: few where the model is sure, many where it is not. The token with which
     the sum reaches p belongs to the set, so at least one token stays. Among equally probable tokens
-    the ones with lower ids come first.
+    the ones with lower ids come first: of four equal ones and with p = 0.5, ids 0 and 1 stay.
 
     logits: (..., V). p: above 0, at most 1; with 1 nothing is refused.
     Returns new logits, (..., V), with -inf where a token is refused. Raises ValueError for other p.
+
+    Predict first: The probabilities are 0.6, 0.3 and 0.1. How many tokens stay with p = 0.5, and
+    how many with p = 0.65?
 
     1. Sort each row, most probable first (`stable=True` keeps equals in the order of their ids), and
        turn the sorted logits into probabilities.
@@ -95,6 +106,9 @@ def repetition_penalty(logits: torch.Tensor, ids: torch.Tensor, penalty: float) 
     penalty: above 0; 1 changes nothing, 1.2 is usual, below 1 invites repetition.
     Returns new logits, (B, V). Raises ValueError for a penalty of 0 or less, or other shapes.
 
+    Predict first: Tokens with the logits 2 and -2 have both occurred. With penalty 2, what are
+    their new logits?
+
     1. Look up the logits of the tokens that occurred (`gather`): (B, T).
     2. A positive logit is divided by the penalty. A negative one is multiplied: dividing would
        bring it nearer to 0 and so reward the repetition.
@@ -112,6 +126,9 @@ def min_p(logits: torch.Tensor, p: float) -> torch.Tensor:
 
     logits: (..., V). p: 0 to 1; 0 refuses nothing, 1 all but the most probable (and its equals).
     Returns new logits, (..., V), with -inf where a token is refused. Raises ValueError for other p.
+
+    Predict first: The probabilities are 0.5, 0.25, 0.15 and 0.1. How many tokens stay with p =
+    0.25?
 
     1. Turn the logits into probabilities.
     2. The bar of each row hangs p times as high as its largest probability.
@@ -145,7 +162,11 @@ def sample(
     logits: (B, V). ids: (B, T), the tokens so far; needed only for a repetition penalty.
     temperature, top_k, top_p, min_p, repetition_penalty: as in the functions of these names; None
     leaves a filter out. generator: where the chances come from; the same seed draws the same tokens.
+    (None: from torch's own, which goes on from call to call.)
     Returns ids, (B,), int64. Raises ValueError as those functions do, and for a penalty without ids.
+
+    Predict first: The probabilities are 0.4, 0.3, 0.2 and 0.1. With top_k = 2 and top_p = 0.5, how
+    many tokens can be drawn?
 
     1. The order matters: repetition penalty, temperature, top_k, top_p, min_p. (Top_p after
        temperature counts the probabilities that will really be drawn from.)
@@ -178,6 +199,9 @@ def beam_search(
     divided by n ** length_penalty; without that, shorter texts win merely by having fewer factors.
     Returns (the best text, prompt and stop_token included: (T + n,); its score).
     Raises ValueError for n_beams or max_new_tokens below 1.
+
+    Predict first: Three beams, a vocabulary of 10, and the flat index 27 is the best of all 30
+    candidates. Which beam goes on, and with which token?
 
     1. Begin with one beam, the prompt, whose log-probability is 0.
     2. Each step: every beam may go on with every token. Add the token's log-probability to its beam's,

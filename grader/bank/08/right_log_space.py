@@ -38,8 +38,8 @@ def top_p(logits: torch.Tensor, p: float) -> torch.Tensor:
     result = logits.clone()
     if p < 1:
         order = torch.argsort(result, dim=-1, descending=True, stable=True)
-        log_p = torch.log_softmax(result, dim=-1).gather(-1, order)
-        totals = torch.logcumsumexp(log_p.double(), dim=-1)
+        log_p = torch.log_softmax(result.double(), dim=-1).gather(-1, order)
+        totals = torch.logcumsumexp(log_p, dim=-1)
         tail = torch.ones_like(totals, dtype=torch.bool)
         tail[..., 0] = False
         tail[..., 1:] = totals[..., :-1].exp() >= p - 1e-9

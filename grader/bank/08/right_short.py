@@ -29,7 +29,7 @@ def top_p(logits: torch.Tensor, p: float) -> torch.Tensor:
     """Keep the smallest set of most probable tokens that together have at least probability p."""
     if p <= 0 or p > 1:
         raise ValueError(p)
-    order = logits.argsort(-1, descending=True, stable=True)
+    order = logits.argsort(dim=-1, descending=True, stable=True)
     shares = logits.softmax(-1).gather(-1, order)
     late = (shares.cumsum(-1).roll(1, -1) >= p) & (p < 1)
     late[..., 0] = False
