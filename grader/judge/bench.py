@@ -34,6 +34,7 @@ from .raised import ModuleMissingError, PartMissingError, TimeUpError, clean, de
 from .settings import keep_settings, keep_surroundings
 
 MAX_PRINTED = 4000  # characters kept of what the learner's code prints in one call
+FIRST_SEED = 7_340_021  # nobody writes this one: 0 and 42 are noticed, whatever the public seed is
 MAX_ITEMS = 1_000_000  # of an iterator that a check asks to be listed
 
 
@@ -82,7 +83,7 @@ class Bench:
         importlib.invalidate_caches()
         with keep_settings([]):  # what a module does to torch when it is imported ends here
             self.module = importlib.import_module(f"lessons.{self.module_name}")
-        torch.manual_seed(self.seed)
+        torch.manual_seed(FIRST_SEED + self.seed)
 
     def do(self, request: Packet, changed: list[str]) -> Any:
         """Return the result of one request, and note which arguments it changed in place."""

@@ -213,7 +213,7 @@ SETTINGS = {
     "torch.set_default_device('meta')": "torch's default device",
     "torch.set_grad_enabled(False)": "whether torch records gradients",
     "torch.set_num_threads(torch.get_num_threads() + 1)": "torch's number of threads",
-    "torch.manual_seed(1)": "the seed of torch's random numbers",
+    "torch.manual_seed(0)": "the seed of torch's random numbers",
     "torch.softmax = torch.Tensor.__add__ = lambda *a: 1": "torch.softmax itself",
     "del torch.exp": "torch.exp itself",
     "torch.nn.Module.__call__ = lambda *a: 1": "torch.nn.Module.__call__ itself",

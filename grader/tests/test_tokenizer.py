@@ -274,6 +274,19 @@ def test_several_special_tokens_prefer_the_longer(gpt2):
     assert tokenizer.encode("<|a|>+.*", ["<|a|>"]) == [50256, *gpt2.encode("+.*")]
 
 
+def test_nothing_allowed_is_ordinary_text(gpt2):
+    text = "Once upon a time<|endoftext|>"
+    for nothing in ((), [], set()):
+        assert gpt2.encode_with_special(text, nothing) == gpt2.encode(text)
+
+
+def test_names_that_overlap_go_from_left_to_right():
+    tokenizer = BPETokenizer([], {"+<": 300, "<|a|>": 301})
+    for names in (["+<", "<|a|>"], ["<|a|>", "+<"]):
+        assert tokenizer.encode("+<|a|>", names) == [300, *tokenizer.encode("|a|>")]
+        assert tokenizer.encode("<|a|>+<", names) == [301, 300]
+
+
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 100])
 def test_streaming_in_tiny_parts_equals_encoding_the_whole(gpt2, size):
     chance = random.Random(size)

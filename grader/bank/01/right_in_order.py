@@ -153,7 +153,7 @@ def count_pairs(words: dict[tuple[int, ...], int]) -> dict[tuple[int, int], int]
     """Return how often each pair of neighbours occurs."""
     counts: dict[tuple[int, int], int] = defaultdict(int)
     for word in words:
-        for pair in zip(word[:-1], word[1:], strict=True):
+        for pair in pairwise(word):
             counts[pair] += words[word]
     return counts
 
