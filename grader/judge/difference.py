@@ -95,7 +95,10 @@ def _first_place(actual: torch.Tensor, expected: torch.Tensor, tolerance: float)
     index = tuple((~same).nonzero()[0].tolist()) if wrong else ()
     where = f"first at [{', '.join(map(str, index))}]: " if index else ""
     share = f"{wrong} of {a.numel()} numbers differ; " if a.numel() > 1 else ""
-    return f"{share}{where}yours {_number(a[index])}, right {_number(e[index])}"
+    mine, right = _number(a[index]), _number(e[index])
+    if mine == right:
+        mine, right = f"{float(a[index]):.9g}", f"{float(e[index]):.9g}"
+    return f"{share}{where}yours {mine}, right {right}"
 
 
 def _remarks(actual: torch.Tensor, expected: torch.Tensor) -> Iterator[str]:
@@ -117,6 +120,9 @@ def _remarks(actual: torch.Tensor, expected: torch.Tensor) -> Iterator[str]:
     def close(x: torch.Tensor, y: torch.Tensor) -> bool:
         return x.shape == y.shape and deviation(x, y) < 1e-4
 
+    if close(a, e):
+        yield f"nearly right: off by {deviation(a, e):.1g} of the largest number"
+        return
     if close(-a, e):
         yield "yours is right but for its sign"
         return

@@ -54,8 +54,7 @@ class Course:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             encoding="utf-8",
-            timeout=120,
-            **({"cwd": self.root} | (options or {})),
+            **({"cwd": self.root, "timeout": 120} | (options or {})),
         )
 
     def grader(self, *arguments: str | Path, **more) -> subprocess.CompletedProcess[str]:

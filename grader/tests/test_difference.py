@@ -45,6 +45,7 @@ DIFFERENT = {
     "yours has nan (all of 12 numbers)": (A * NAN, A),
     "yours has inf where the right numbers are finite": (A / 0, A),
     "only index 1 of dimension 0 is wrong": (A * torch.tensor([[1.0], [2.0], [1.0]]), A),
+    "nearly right: off by 2e-05 of the largest number": (A * 1.00002, A),
     "yours 2, right 1": (2.0, 1.0),
     "a list came back, a tensor is wanted": (A.tolist(), A),
     "None (is the `return` missing?) came back, a tensor is wanted": (None, A),
@@ -81,6 +82,11 @@ def test_the_tolerance_is_relative_to_the_largest_right_number():
     assert compare(right + torch.tensor([0.0, 0.02]), right, 1e-5)
     assert deviation(torch.tensor([1.0]), torch.tensor([math.inf])) == math.inf
     assert deviation(torch.tensor([math.inf]), torch.tensor([1.0])) == math.inf
+
+
+def test_numbers_that_look_alike_are_shown_with_more_digits():
+    difference = compare(torch.tensor([3.0000002]), torch.tensor([3.0]), 1e-9)
+    assert "yours 3.00000024, right 3" in difference.text
 
 
 def test_long_answers_are_cut():

@@ -1,4 +1,4 @@
-# lesson 04, stub 44dc8c2664e7 (yours to fill in)
+# lesson 04, stub fa8589ceaa68 (yours to fill in)
 """Lesson 04: blocks. The unit that a transformer repeats: look around, then think it over.
 
 A block does two things to the stream of vectors that runs through the model. Attention moves
@@ -43,8 +43,8 @@ class LayerNorm(nn.Module):
         x: (..., C), one vector or any number of them. Returns the same shape. Vectors of nearly
         equal numbers keep their digits too. Source: Ba et al. (2016), equation 4.
 
-        Predict first: The vector (2, 4, 4, 10) goes through a new LayerNorm. What becomes of the
-        10, to one digit?
+        Predict first: The vector (2, 4, 4, 10) goes through a new LayerNorm. What does the 10
+        become, to one decimal?
 
         1. Mean and variance over the last dimension (`keepdim=True`). The variance is the mean of
            the squared distances from the mean: divided by C, not by C - 1 (torch calls the other
