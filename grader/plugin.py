@@ -63,7 +63,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     for item in items:
         if check := _check_of(item):
-            limit = 0 if hasattr(signal, "setitimer") else check.seconds
+            ended = hasattr(signal, "setitimer") or item.config.getoption("--apart")
+            limit = 0 if ended else check.seconds
             item.add_marker(pytest.mark.timeout(limit))
     if any("baseline" in check.wants for item in items if (check := _check_of(item))):
         from .baseline import find_baseline

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..bank import Variant, solution_of, wrong_pairs, wrong_variants
 from ..checks import Check
-from ..judge.answers import PUBLIC_SEED, Answers, same_sketch
+from ..judge.answers import CHANCE, PUBLIC_SEED, Answers, same_sketch
 from ..judge.naming import sketches
 from ..judge.runner import load_checks, record, reference_target
 from ..syllabus import Lesson
@@ -20,12 +20,15 @@ def record_lesson(lesson: Lesson, workers: int | None = None) -> tuple[Answers, 
     answers = Answers()
     for check in checks:
         entries = record(check, reference_target(lesson), PUBLIC_SEED)
-        answers.sketches[check.name] = sketches(entries)
+        again = record(check, reference_target(lesson), PUBLIC_SEED, chance=PUBLIC_SEED + 1)
+        both = zip(sketches(entries), sketches(again), strict=True)
+        answers.sketches[check.name] = [a if same_sketch(a, b) else CHANCE for a, b in both]
         answers.reference[check.name] = [_needed(entry) for entry in entries]
     singles, pairs = wrong_variants(lesson), wrong_pairs(lesson)
     everyone = [*singles, *pairs]
     found = fingerprints(everyone, lesson, checks, workers)
     for variant, whole in zip(everyone, found, strict=True):
+        whole = {c: without_chance(e, answers.sketches[c]) for c, e in whole.items()}
         wrong = {c: e for c, e in whole.items() if not same_sketch(e, answers.sketches[c])}
         if variant.parts and any(_alike(wrong, answers.wrong[other]) for other in answers.wrong):
             continue  # one of the two hides the other, or together they look like a third
@@ -33,6 +36,12 @@ def record_lesson(lesson: Lesson, workers: int | None = None) -> tuple[Answers, 
         texts = {key: getattr(variant, key) for key in ("step", "says", "ask", "look")}
         answers.mistakes[variant.name] = texts
     return answers, list(remarks_on(answers, singles))
+
+
+def without_chance(mine: list[Any], right: list[Any]) -> list[Any]:
+    """Return sketches without those at which the reference's hangs on chance."""
+    chance = {i for i, entry in enumerate(right) if entry == CHANCE}
+    return [CHANCE if i in chance else entry for i, entry in enumerate(mine)]
 
 
 def fingerprints(

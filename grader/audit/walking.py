@@ -27,10 +27,13 @@ def copy_course(to: Path) -> Path:
 
 def stages(course: Path, lessons: Sequence[Lesson]) -> Iterator[tuple[str, list[str]]]:
     """Yield the name of each stage and what is not as it should be."""
-    yield "untouched", [
-        *_judged(course, lessons, points=lambda lesson: 0, status=1),
-        *_judged(course, lessons, points=lambda lesson: 0, status=1, options=["--apart"]),
-    ]
+    yield (
+        "untouched",
+        [
+            *_judged(course, lessons, points=lambda lesson: 0, status=1),
+            *_judged(course, lessons, points=lambda lesson: 0, status=1, options=["--apart"]),
+        ],
+    )
     for lesson in lessons:
         name = f"{lesson.module}.py"
         shutil.copy(course / "solutions" / name, course / "lessons" / lesson.number / name)

@@ -109,10 +109,16 @@ def reference_target(lesson: SyllabusLesson) -> Target:
     return Target(lesson, judged_path(lesson.number, home=solutions), InThisProcess())
 
 
-def record(check: Check, target: Target, seed: int) -> list[dict[str, Any]]:
-    """Return everything that the check looks at, whatever it is."""
+def record(
+    check: Check, target: Target, seed: int, chance: int | None = None
+) -> list[dict[str, Any]]:
+    """Return everything that the check looks at, whatever it is.
+
+    seed: of the check's inputs, and of torch's random numbers, if `chance` is not another one.
+    """
     expect = Expect(right=None)
-    with target.backend.session(target.lesson.module, target.folders, seed):
+    chance = seed if chance is None else chance
+    with target.backend.session(target.lesson.module, target.folders, chance):
         lesson = Lesson(target.backend, check.seconds, expect.complain)
         try:
             # the stand-in: what is recorded must be the same on every machine

@@ -75,7 +75,7 @@ def keep_surroundings() -> Iterator[None]:
     here, leave = os.getpid(), os._exit
 
     def leave_quietly(status: int) -> None:
-        if os.getpid() == here:
+        if os.getpid() == here and threading.current_thread() is thread:
             raise SystemExit(status)
         leave(status)
 

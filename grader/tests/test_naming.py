@@ -3,16 +3,25 @@
 import pytest
 
 from grader.bank import solution_of
-from grader.judge.answers import answers_as_bytes, read_answers, same_sketch, sketch, write_answers
+from grader.judge.answers import (
+    CHANCE,
+    PUBLIC_SEED,
+    answers_as_bytes,
+    read_answers,
+    same_sketch,
+    sketch,
+    write_answers,
+)
 from grader.judge.backends import InThisProcess
-from grader.judge.naming import name_mistake, recognise
+from grader.judge.naming import name_mistake, recognise, sketches
 from grader.judge.paths import judged_path
 from grader.judge.report import failure_block, next_line, points_line
-from grader.judge.runner import Target, load_checks
+from grader.judge.runner import Target, load_checks, record
 from grader.syllabus import find_lesson, read_syllabus
 from grader.tests.tiny_lesson import (
     CHECKS,
     LESSON,
+    RIGHT,
     fingerprint,
     judged,
     place,
@@ -107,6 +116,19 @@ def test_answers_survive_the_file(answers, tmp_path, monkeypatch):
 def test_sketches_tell_apart(a, b):
     assert same_sketch(sketch(a), sketch(a))
     assert not same_sketch(sketch(a), sketch(b))
+
+
+def test_what_hangs_on_chance_is_told_from_what_does_not(tmp_path):
+    each = CHECKS[1]
+    for source, same in ((RIGHT, True), (with_double("return torch.rand(x.shape)"), False)):
+        target = place(tmp_path / "own", source)
+        first, again, other = (
+            sketches(record(each, target, PUBLIC_SEED, chance=chance)) for chance in (1, 1, 2)
+        )
+        assert same_sketch(first, again)
+        assert same_sketch(first, other) is same
+    assert same_sketch([CHANCE, 1], [{"tensor": "2x3"}, 1])
+    assert not same_sketch([CHANCE, 1], [{"tensor": "2x3"}, 2])
 
 
 # lesson 03, as it is
