@@ -18,7 +18,7 @@ from grader.judge.wire import LENGTHS, WireError, receive, send
 PLAIN = [
     *(None, True, False, 0, -(2**70), 0.1, float("inf"), "", "naïve\n\x00 \U0001f600", "\udc80"),
     *(b"", b"\x00\xff", [], [1, [2, [3]]], (), (1,), {}, {1: "a", "1": "b", (2, 3): [None]}),
-    *(set(), {3, 1, 2}, {b"a", b"b"}),
+    *(set(), {3, 1, 2}, {1, 2}),
     *(Seed(7), [Seed(7), Handle(3, "GPT")]),
 ]
 TENSORS = [
