@@ -84,8 +84,8 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     from .judge.report import is_open
 
     checks = [f.check for f in vars(pyfuncitem.module).values() if hasattr(f, "check")]
-    session = pyfuncitem.config.stash[RUN].session()
-    result = session.judge(_lesson_of(pyfuncitem), check, checks)
+    run = pyfuncitem.config.stash[RUN]
+    result = run.session().judge(run.lesson_of(pyfuncitem), check, checks)
     sent = {"lesson": pyfuncitem.path.parent.name, **result.as_dict()}
     pyfuncitem.user_properties.append((SKETCH, sent))
     if result.passed:
@@ -105,7 +105,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         from .judge.progress import failures_before
         from .judge.report import failure_block
 
-        result, lesson = call.excinfo.value.result, _lesson_of(item)
+        result, lesson = call.excinfo.value.result, item.config.stash[RUN].lesson_of(item)
         failures = 1 + failures_before(lesson, result.check)
         report.longrepr = failure_block(result.as_dict(), lesson, failures)
     return report
@@ -150,6 +150,7 @@ class Run:
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
         self.begun: Any = None
+        self.lessons: Any = None
 
     def session(self) -> Any:
         """Return the session that all checks of this run share."""
@@ -159,6 +160,13 @@ class Run:
             option = self.config.getoption
             self.begun = Session(apart=option("--apart"), mine=option("--mine"))
         return self.begun
+
+    def lesson_of(self, item: pytest.Item) -> Any:
+        """Return the lesson in whose folder a check stands; the syllabus is read once."""
+        from .syllabus import find_lesson, read_syllabus
+
+        self.lessons = self.lessons or read_syllabus()
+        return find_lesson(item.path.parent.name, self.lessons)
 
 
 RUN = pytest.StashKey[Run]()
@@ -178,10 +186,3 @@ def _check_of(item: pytest.Item) -> Any:
 def _result_of(report: Any) -> dict[str, Any] | None:
     properties = getattr(report, "user_properties", None) or []
     return next((value for name, value in properties if name == SKETCH), None)
-
-
-def _lesson_of(item: pytest.Item) -> Any:
-    """Return the lesson in whose folder a check stands."""
-    from .syllabus import find_lesson
-
-    return find_lesson(item.path.parent.name)

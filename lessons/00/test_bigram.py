@@ -277,16 +277,15 @@ def test_one_pair_moves_one_row(lesson, expect, draw):
 
 
 def torchs_step(table, inputs, targets, learning_rate):
-    """The same step by torch's optimiser."""
-    parameter = torch.nn.Parameter(table.clone())
-    F.cross_entropy(parameter[inputs], targets).backward()
-    torch.optim.SGD([parameter], lr=learning_rate).step()
-    return parameter.detach()
+    """The same step from torch's loss: against its gradient, times the learning rate."""
+    parameter = table.clone().requires_grad_()  # torch.optim would take a second to import
+    (gradient,) = torch.autograd.grad(F.cross_entropy(parameter[inputs], targets), parameter)
+    return table - learning_rate * gradient
 
 
 @check("gradient_step", points=1)
 def test_step_is_torchs_step(lesson, expect, draw):
-    """Your step is that of torch's optimiser, for one pair and for many."""
+    """Your step goes against torch's gradient, for one pair and for many."""
     for n, learning_rate in [(9, 0.7), (1, 3.0), (30, 5)]:
         table, inputs, targets = draw.normal(5, 5), draw.ids(4, n), draw.ids(5, n)
         loss = lesson.cross_entropy(table[inputs], targets)
