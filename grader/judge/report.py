@@ -24,7 +24,7 @@ def failure_block(result: dict[str, Any], lesson: Lesson, failures: int = 1) -> 
         lines.append(f"  ? {question}")
     if mistake and failures > 1:
         lines.append(f"  ! {mistake['says']}")
-        lines.append(f"    Look at {mistake['look']}.")
+        lines.append(f"    Look at {mistake['look'].rstrip('?.')}.")
     if result["printed"]:
         lines.append("  your code printed:")
         printed = result["printed"].splitlines()[-PRINTED_LINES:]
