@@ -12,7 +12,7 @@ from typing import Any
 from ..bank import Variant, empty_variants, right_variants, solution_of, wrong_variants
 from ..checks import Check
 from ..judge.answers import PUBLIC_SEED, Answers, read_answers
-from ..judge.naming import recognise
+from ..judge.naming import recognise, steps_up_to
 from ..judge.runner import PASSED, load_checks, right_answers
 from ..stubs import find_regions
 from ..syllabus import Lesson
@@ -253,9 +253,7 @@ class _Trial:
         if whole is None:
             self.measures.unnamed.append(f"{variant.name}: it ended by itself")
             return
-        step = self.first_wrong_step(whole)
-        mine = {check.name: whole[check.name] for check in self.checks if check.step == step}
-        found = recognise(mine, self.answers)
+        found = recognise(self.up_to(self.first_wrong_step(whole), whole), self.answers)
         if found and found["says"] != variant.says:
             self.measures.false_names.append(f"{variant.name} is called {found['name']}")
         elif not found:
@@ -271,12 +269,16 @@ class _Trial:
             self.answers.mistakes,
         )
         for step in {check.step for check in self.checks}:
-            mine = {check.name: whole[check.name] for check in self.checks if check.step == step}
-            found = recognise(mine, without)
+            found = recognise(self.up_to(step, whole), without)
             if found and found["says"] != variant.says:
                 self.measures.false_names.append(
                     f"{variant.name}, with its record left out, is called {found['name']}"
                 )
+
+    def up_to(self, step: str, whole: dict[str, Any]) -> dict[str, Any]:
+        """Return what a variant gives in the checks of a step and of those before it."""
+        seen = steps_up_to(step, self.lesson)
+        return {check.name: whole[check.name] for check in self.checks if check.step in seen}
 
     def first_wrong_step(self, whole: dict[str, Any]) -> str:
         """Return the step of the first check that this module fails."""

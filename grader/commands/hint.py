@@ -72,4 +72,4 @@ def name(found: Any) -> list[str]:
         return ["There is no mistake to name before something is written."]
     if not found.mistake:
         return ["This is not one of the mistakes that the judge knows.", found.details]
-    return [found.mistake["says"], f"Look at {found.mistake['look']}."]
+    return [found.mistake["says"], f"Look at {found.mistake['look'].rstrip('?.')}."]

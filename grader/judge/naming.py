@@ -1,14 +1,16 @@
 """Names the mistake: compares what wrong code gives with what each known mistake gives.
 
-The checks of one step are run once more, to the end, and everything that they look at is compared.
-A mistake is named only if all of it agrees, and only with that one: a name that is not sure is
-worse than none.
+The checks of one step, and of the steps before it, are run once more, to the end, and everything
+that they look at is compared. A mistake is named only if all of it agrees, and only with that one:
+a name that is not sure is worse than none. The steps before it count because a slip there can look
+like another one here.
 """
 
 from collections.abc import Iterable
 from typing import Any
 
 from ..checks import Check
+from ..syllabus import Lesson
 from .answers import PUBLIC_SEED, Answers, same_sketch, sketch
 from .runner import Target, record
 
@@ -17,12 +19,19 @@ def name_mistake(
     step: str, checks: Iterable[Check], target: Target, answers: Answers
 ) -> dict[str, str]:
     """Return the mistake that the target makes in the checks of a step; empty if it is unknown."""
+    seen = steps_up_to(step, target.lesson)
     mine = {
         check.name: sketches(record(check, target, PUBLIC_SEED))
         for check in checks
-        if check.step == step
+        if check.step in seen
     }
     return recognise(mine, answers)
+
+
+def steps_up_to(step: str, lesson: Lesson) -> list[str]:
+    """Return the steps of a lesson up to one of them, with it."""
+    order = [other.name for other in lesson.steps]
+    return order[: order.index(step) + 1]
 
 
 def recognise(mine: dict[str, list[Any]], answers: Answers) -> dict[str, str]:

@@ -153,6 +153,15 @@ def test_a_learners_own_way_of_a_known_mistake(name, old, new, tmp_path):
     assert found.get("name") == name
 
 
+def test_a_slip_in_an_earlier_step_is_not_called_a_mistake_of_this_one(tmp_path):
+    not_halved = RIGHT.replace("* self.factor / 2", "* self.factor")
+    answers = recorded(tmp_path, {"not_halved": ("It is not halved.", not_halved)})
+    target = place(tmp_path / "own", not_halved)
+    assert name_mistake("Scale.forward", CHECKS, target, answers)["name"] == "not_halved"
+    target = place(tmp_path / "own", with_double("return 4 * x"))  # the layer gives the same
+    assert name_mistake("Scale.forward", CHECKS, target, answers) == {}
+
+
 # what is said
 
 
