@@ -27,6 +27,7 @@ class Check:
     points: int
     seconds: float  # how long the learner's code may take in it
     function: Callable[..., None]
+    mine: bool = False  # a checkpoint: it runs with the learner's own library alone
 
     @property
     def wants(self) -> list[str]:
@@ -47,6 +48,22 @@ def check(
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
         name = function.__name__
         function.check = Check(name, step, points, seconds, function)  # type: ignore[attr-defined]
+        return function
+
+    return decorate
+
+
+def checkpoint(
+    step: str, seconds: float = SECONDS
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Make a check of the learner's whole library, for `--mine`; it is worth no points.
+
+    step: the last one of the lesson that it needs.
+    """
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        name = function.__name__
+        function.check = Check(name, step, 0, seconds, function, mine=True)  # type: ignore[attr-defined]
         return function
 
     return decorate

@@ -27,7 +27,7 @@ def run(options: argparse.Namespace) -> int:
     from grader.judge.runner import load_checks
     from grader.judge.session import Session
 
-    checks = load_checks(lesson)
+    checks = load_checks(lesson, mine=options.mine)
     with Session(mine=options.mine) as session:
         found, passed = session.first_open(lesson, checks)
     if found is None:

@@ -60,7 +60,7 @@ def report(lesson: Lesson, mine: bool) -> str:
     from grader.machine import version_of
 
     with Session(mine=mine) as session:
-        found, passed = session.first_open(lesson, load_checks(lesson))
+        found, passed = session.first_open(lesson, load_checks(lesson, mine=mine))
     versions = ", ".join(f"{name} {version_of(name)}" for name in VERSIONS)
     lines = [
         f"Stuck in lesson {lesson.number}, {lesson.title}",

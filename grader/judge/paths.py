@@ -55,13 +55,17 @@ def needed_lessons(lesson: Lesson, every: Sequence[Lesson]) -> list[Lesson]:
 
 def own_lessons(lesson: Lesson, every: Sequence[Lesson], mine: bool = False) -> list[str]:
     """Return the earlier lessons of which the learner's own modules serve in judging `lesson`."""
+    return [other.number for other in own_among(needed_lessons(lesson, every), lesson, mine)]
+
+
+def own_among(others: Iterable[Lesson], lesson: Lesson, mine: bool = False) -> list[Lesson]:
+    """Return those of other lessons of which the learner's own modules serve in judging `lesson`."""
     folders = judged_path(lesson.number, mine)[1:]
     own = []
-    for needed in needed_lessons(lesson, every):
-        file = f"{needed.module}.py"
-        home = next((folder for folder in folders if (folder / file).is_file()), None)
-        if home == ROOT / "lessons" / needed.number:
-            own.append(needed.number)
+    for other in others:
+        homes = [folder for folder in folders if (folder / f"{other.module}.py").is_file()]
+        if homes[:1] == [ROOT / "lessons" / other.number]:
+            own.append(other)
     return own
 
 

@@ -15,7 +15,8 @@ Results = Sequence[dict[str, Any]]
 
 def judge_lesson(lesson: Lesson, session: Session) -> tuple[list[dict[str, Any]], list[str]]:
     """Run the checks of a lesson and note the results; return them, and a block per failure."""
-    results = in_order(lesson, as_dicts(list(session.judge_all(lesson, load_checks(lesson)))))
+    checks = load_checks(lesson, mine=session.mine)
+    results = in_order(lesson, as_dicts(list(session.judge_all(lesson, checks))))
     blocks = failure_blocks(lesson, results)  # they depend on the failures before this run
     note_results(lesson, results, own_lessons(lesson, read_syllabus(), session.mine))
     return results, blocks
