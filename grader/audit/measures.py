@@ -11,7 +11,7 @@ from typing import Any
 
 from ..bank import Variant, empty_variants, right_variants, solution_of, wrong_variants
 from ..checks import Check
-from ..judge.answers import PUBLIC_SEED, Answers, read_answers
+from ..judge.answers import PUBLIC_SEED, Answers, read_answers, same_sketch
 from ..judge.naming import recognise, steps_up_to
 from ..judge.runner import PASSED, load_checks, right_answers
 from ..stubs import find_regions
@@ -19,10 +19,11 @@ from ..syllabus import Lesson
 from .forks import run_jobs
 from .jobs import Right, fingerprint, judge
 from .mutants import Mutant, all_mutants, explained, sample
-from .recording import reference_variant
+from .recording import reference_variant, sketches_of
 
 STEP_LINES, LESSON_LINES = 25, 110  # "about 100"
 RIGHT_MARGIN, WRONG_MARGIN = 0.1, 10.0
+NAMED, EXPLAINED = 0.8, 0.05  # at least, and at most
 
 
 @dataclass(frozen=True)
@@ -55,11 +56,13 @@ class Measures:
     for_nothing: list[str] = field(default_factory=list)
     unstable: list[str] = field(default_factory=list)
     unequal: list[str] = field(default_factory=list)  # in this process and apart
+    stale: list[str] = field(default_factory=list)  # records that are not what is given now
     unnamed: list[str] = field(default_factory=list)
     false_names: list[str] = field(default_factory=list)
     right_margin: float = 0.0
     wrong_margin: float = math.inf
     tight: list[str] = field(default_factory=list)  # tolerances without room
+    explained: float = 0.0  # the share of all mutants, tried here or not, that have a reason
     lines: int = 0
     too_long: list[str] = field(default_factory=list)
     seconds: float = 0.0
@@ -79,10 +82,12 @@ class Measures:
             *(f"points for nothing: {text}" for text in self.for_nothing),
             *(f"unstable: {text}" for text in self.unstable),
             *(f"not the same apart: {text}" for text in self.unequal),
+            *(f"stale: {text}; `python -m grader record {self.lesson}`" for text in self.stale),
             *(f"false name: {text}" for text in self.false_names),
             *(f"tolerance: {text}" for text in self.tight),
             *(f"too long: {text}" for text in self.too_long),
-            *([f"only {self.named:.0%} of mistakes are named"] if self.named < 0.8 else []),
+            *([f"only {self.named:.0%} of mistakes are named"] if self.named < NAMED else []),
+            *([f"{self.explained:.1%} of mutants explained"] if self.explained > EXPLAINED else []),
         ]
 
 
@@ -156,12 +161,20 @@ class _Trial:
         """A mutant is rejected, or it is explained."""
         self.measures.mutants = len(mutants)
         reasons = explained(self.lesson)
+        every = all_mutants(self.lesson)
+        with_reason = sum(mutant.key in reasons for mutant in every)
+        self.measures.explained = with_reason / len(every) if every else 0.0
         for mutant in mutants:
             then = partial(self.killed, mutant, reasons)
             self.add(mutant.variant, PUBLIC_SEED, then, whole=False)
 
     def names(self) -> None:
         """A mistake is named rightly; with its own record taken away, it is not named at all."""
+        job = partial(fingerprint, reference_variant(self.lesson), self.lesson, self.checks)
+        self.work.append((job, self.fresh))
+        known = {variant.name for variant in wrong_variants(self.lesson)}
+        gone = {name for name in self.answers.wrong if not known.issuperset(name.split("+"))}
+        self.measures.stale += [f"{name} is recorded and not in the bank" for name in sorted(gone)]
         for variant in wrong_variants(self.lesson):
             job = partial(fingerprint, variant, self.lesson, self.checks)
             self.work.append((job, partial(self.named, variant)))
@@ -248,11 +261,28 @@ class _Trial:
         else:
             self.measures.unexplained.append(text)
 
+    def fresh(self, whole: Any) -> None:
+        """Note where the reference gives something else than is recorded of it."""
+        full = sketches_of(self.answers)
+        for check in self.checks:
+            now, known = (whole or {}).get(check.name, []), self.answers.sketches.get(check.name)
+            needed = [e or given for e, given in zip(full.get(check.name, []), now, strict=False)]
+            if not same_sketch(now, known) or not same_sketch(now, needed):
+                self.measures.stale.append(f"{check.name}: the recorded answer is another one")
+
     def named(self, variant: Variant, whole: Any) -> None:
         """Note whether a wrong variant is named, and named falsely once its record is gone."""
         if whole is None:
             self.measures.unnamed.append(f"{variant.name}: it ended by itself")
             return
+        texts = self.answers.mistakes.get(variant.name, {})  # none: what follows stops at once
+        if any(
+            texts.get(key) != getattr(variant, key) for key in ("says", "ask", "look")
+        ) or not all(
+            same_sketch(self.answers.of_mistake(variant.name, check), given)
+            for check, given in whole.items()
+        ):
+            self.measures.stale.append(f"{variant.name} is recorded otherwise, or not at all")
         found = recognise(self.up_to(self.first_wrong_step(whole), whole), self.answers)
         if found and found["says"] != variant.says:
             self.measures.false_names.append(f"{variant.name} is called {found['name']}")
@@ -282,8 +312,6 @@ class _Trial:
 
     def first_wrong_step(self, whole: dict[str, Any]) -> str:
         """Return the step of the first check that this module fails."""
-        from ..judge.answers import same_sketch
-
         for check in self.checks:
             if not same_sketch(whole[check.name], self.answers.sketches.get(check.name, [])):
                 return check.step

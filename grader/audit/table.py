@@ -13,16 +13,25 @@ def print_table(measured: Sequence[Measures]) -> None:
     table = Table(title="audit: all but explained mutants must be 0")
     for heading in (
         *("lesson", "checks", "points", "wrong", "false accepts", "right", "false rejects"),
-        *("mutants", "explained", "unexplained", "for nothing", "unstable", "apart differs"),
+        *(
+            "mutants",
+            "explained",
+            "of all",
+            "unexplained",
+            "for nothing",
+            "unstable",
+            "apart differs",
+            "stale",
+        ),
         *("named", "false names", "right margin", "wrong margin", "lines", "checks s"),
     ):
         table.add_column(heading, justify="right")
     for m in measured:
-        counts = (m.for_nothing, m.unstable, m.unequal)
+        counts = (m.for_nothing, m.unstable, m.unequal, m.stale)
         table.add_row(
             *(m.lesson, str(m.checks), str(m.points), str(m.wrong), str(len(m.false_accepts))),
             *(str(m.right), str(len(m.false_rejects)), str(m.mutants)),
-            *(_share(m.survivors, m.mutants), str(len(m.unexplained))),
+            *(str(len(m.survivors)), f"{m.explained:.1%}", str(len(m.unexplained))),
             *(str(len(found)) for found in counts),
             *(f"{m.named:.0%}", str(len(m.false_names))),
             *(f"{m.right_margin:.2g}", f"{m.wrong_margin:.2g}", str(m.lines)),
@@ -30,7 +39,3 @@ def print_table(measured: Sequence[Measures]) -> None:
         )
     console = Console()
     Console(width=max(console.width, 220) if not console.is_terminal else None).print(table)
-
-
-def _share(found: list[str], of: int) -> str:
-    return f"{len(found)} ({len(found) / of:.1%})" if of else "0"

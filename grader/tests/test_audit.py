@@ -8,6 +8,7 @@ import shutil
 
 import pytest
 
+from grader.audit.measures import Measures
 from grader.tests.course_copy import Course
 
 SYLLABUS = """
@@ -102,6 +103,7 @@ SCENES = {
     "too_wide": {"wrong": WRONG + "[[wrong]]" + NEARLY},
     "two_alike": {"wrong": WRONG + "[[wrong]]" + TWIN},
     "moved": {"wrong": WRONG.replace("x * self.factor", "x * self.weight")},
+    "stale": {"wrong": WRONG.replace("It is three times x.", "It is x, three times.")},
     "for_nothing": {
         "checks": CHECKS.replace(EXPECT, "    lesson.Scale(4)\n").replace("test_d", "test_made_d")
     },
@@ -119,7 +121,8 @@ for scene in sys.argv[1:]:
     for kind, place in {PLACES!r}.items():
         shutil.copy(f"scenes/{{scene}}_{{kind}}", place)
     sys.modules.pop("grader.lesson_03_test_attention", None)
-    for command in (["record", "03"], ["audit", "03", "--workers", "1"]):
+    recording = [["record", "03"]] if scene != "stale" else []
+    for command in [*recording, ["audit", "03", "--workers", "1"]]:
         status = main(command)
     print(f"\\n=== {{status}}", flush=True)
 """
@@ -169,7 +172,8 @@ def test_a_good_lesson_is_green(audits):
     row = next(line for line in text.splitlines() if line.startswith("│"))
     cells = [cell.strip() for cell in row.strip("│").split("│")]
     assert cells[:7] == ["03", "2", "3", "2", "0", "2", "0"]
-    assert cells[13:15] == ["100%", "0"]
+    assert cells[11:16] == ["0", "0", "0", "0", "100%"]
+    assert cells[16] == "0"
 
 
 def test_a_check_that_accepts_everything_is_found(audits):
@@ -200,6 +204,17 @@ def test_a_verdict_that_hangs_on_the_seed_is_found(audits):
     assert "unstable: solution, seed 1001: test_double: not right yet" in text
     assert not re.search(r"unstable: .*, seed (?!1001)", text)
     assert text.endswith("exit 1")
+
+
+def test_a_record_that_is_not_fresh_is_found(audits):
+    text = audits["stale"]
+    assert "stale: thrice is recorded otherwise, or not at all; `python -m grader record 03`" in text
+    assert text.endswith("exit 1")
+
+
+def test_more_than_one_mutant_in_twenty_explained_away_is_too_many():
+    assert Measures("03", 2, 3, explained=0.05).faults() == []
+    assert Measures("03", 2, 3, explained=0.06).faults() == ["6.0% of mutants explained"]
 
 
 def test_points_for_nothing_are_found(audits):
