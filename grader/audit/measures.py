@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from rich.console import Console
+from rich.progress import track
+
 from ..bank import Variant, empty_variants, right_variants, solution_of, wrong_variants
 from ..checks import Check
 from ..judge.answers import PUBLIC_SEED, Answers, read_answers, same_sketch
@@ -193,7 +196,15 @@ class _Trial:
 
     def run(self) -> None:
         """Do all that was planned."""
-        for number, result in run_jobs([job for job, _ in self.work], self.workers):
+        jobs = run_jobs([job for job, _ in self.work], self.workers)
+        console = Console(stderr=True)
+        title = f"lesson {self.lesson.number}"
+        for number, result in track(
+            *(jobs, title, len(self.work)),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        ):
             self.work[number][1](result)
 
     # What becomes of the results.
