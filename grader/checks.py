@@ -54,7 +54,7 @@ def check(
 
 
 def checkpoint(
-    step: str, seconds: float = SECONDS
+    step: str, seconds: float = 6 * SECONDS
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Make a check of the learner's whole library, for `--mine`; it is worth no points.
 
