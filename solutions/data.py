@@ -47,9 +47,12 @@ def split_documents(
 
     Each document is dealt with by itself, by a number that is computed from its text. So a story
     that occurs twice is on one side only, and more documents never move the earlier ones. (A
-    shuffle keeps neither promise.)
+    shuffle keeps neither promise.) The number is the one of steps 1 and 2, so with the same seed
+    everybody has the same split, on every machine. (Python's `hash` of a text changes from run to
+    run.)
 
-    1. `hashlib.sha256(f"{seed}:{document}".encode()).digest()` is 32 bytes that look like chance.
+    1. `hashlib.sha256(f"{seed}:{document}".encode()).digest()` is 32 bytes that look like chance
+       (`import hashlib` at the top of the file).
     2. `int.from_bytes(digest[:8], "big")` makes a number of the first eight; divided by 2**64 it is
        in 0..1.
     3. Below `valid_fraction` the document is for validation, otherwise for training.
@@ -70,7 +73,7 @@ def split_documents(
 def pack(token_lists: Iterable[Sequence[int]], separator: int) -> list[int]:
     """Put the tokens of all documents into one row, each document followed by `separator`.
 
-    The last one too: a model that never sees an end never learns to stop.
+    The last one too, and an empty one: a model that never sees an end never learns to stop.
 
     1. Begin with an empty list.
     2. For each document add its ids, then the separator.
@@ -96,20 +99,23 @@ def write_tokens(ids: Iterable[int], path: str | Path, vocab_size: int) -> None:
     """Write ids to a file, as numbers one after the other and nothing else.
 
     ids: (N,), a list, an array or anything that yields ids. vocab_size: decides the type (uint16
-    where the ids fit, 2 bytes a token, otherwise uint32).
-    Raises ValueError for an id outside 0 .. vocab_size - 1. (Why not leave that to numpy? 65,536 as
-    uint16 is 0, without a word.)
+    where all of its ids fit, 2 bytes a token, otherwise uint32); see `token_dtype`.
+    A file that is there already is replaced.
+    Raises ValueError for an id outside 0 .. vocab_size - 1, and leaves an older file as it was.
+    (Why not leave that to numpy? 65,536 as uint16 is 0, without a word.)
 
     1. Make an int64 array of the ids. `np.fromiter` takes anything that yields numbers.
     2. Check the smallest and the largest, if there are any.
-    3. Turn them into `token_dtype(vocab_size)` and write their `tobytes()`. Use `write_atomically`
-       with mode "wb": it leaves no half file behind.
+    3. Turn them into `token_dtype(vocab_size)` and write their `tobytes()`.
+       `with write_atomically(path, "wb") as file:` leaves no half file behind
+       (`from .engine.files import write_atomically` at the top of the file).
     """
     # <solution>
     array = np.fromiter(ids, dtype=np.int64)  # (N,)
-    if len(array) and not 0 <= array.min() <= array.max() < vocab_size:
+    largest = vocab_size - 1
+    if len(array) and (array.min() < 0 or array.max() > largest):
         raise ValueError(
-            f"ids must be in 0..{vocab_size - 1}, but these go from {array.min()} to {array.max()}"
+            f"ids must be in 0..{largest}, but these go from {array.min()} to {array.max()}"
         )
     with write_atomically(path, "wb") as file:
         file.write(array.astype(token_dtype(vocab_size)).tobytes())
@@ -120,10 +126,12 @@ def read_tokens(path: str | Path, vocab_size: int) -> np.ndarray:
     """Return the ids that `write_tokens` wrote, as a read-only memory map of shape (N,).
 
     vocab_size: the one that it was written with.
+    The array has the type of `token_dtype`; its numbers stay in the file until they are touched.
     Raises FileNotFoundError, and ValueError where the file cannot be whole.
 
     1. The file's size must be a multiple of the type's `itemsize`.
-    2. `np.memmap` with mode "r". It refuses an empty file; an empty array does instead.
+    2. `np.memmap` with mode "r". It refuses an empty file; an empty array of the same type does
+       instead.
     """
     # <solution>
     dtype = token_dtype(vocab_size)
@@ -141,20 +149,22 @@ def windows(
 
     tokens: (N,). starts: (B,), where each window begins, 0 .. N - block_size - 1.
     Returns (inputs, targets), both (B, T) int64: targets[b, t] is the token after inputs[b, t].
+    Neither shares memory with the other or with the text.
     Raises ValueError for a start from which the window would not fit.
 
     1. A window with its targets takes block_size + 1 tokens. (Which starts are allowed, then?)
     2. All windows at once: `starts[:, None] + np.arange(block_size + 1)` are the places of all
        tokens wanted, and numpy takes an array of places as an index.
-    3. Inputs are all but the last column, targets all but the first. `astype(np.int64)` widens them,
-       and makes copies: neither shares memory with the other or with the text.
+    3. Inputs are all but the last column, targets all but the first. `astype(np.int64)` widens
+       each of them, and makes a copy; `torch.from_numpy` makes a tensor of it.
     """
     # <solution>
     starts = np.asarray(starts, dtype=np.int64)
-    if len(starts) and not 0 <= starts.min() <= starts.max() < len(tokens) - block_size:
+    last = len(tokens) - block_size - 1
+    if len(starts) and (starts.min() < 0 or starts.max() > last):
         raise ValueError(
-            f"windows of {block_size} + 1 tokens in {len(tokens)} start at "
-            f"0..{len(tokens) - block_size - 1}, not at {starts.min()}..{starts.max()}"
+            f"windows of {block_size} tokens with their targets start at 0..{last}, "
+            f"not at {starts.min()}..{starts.max()}"
         )
     places = starts[:, None] + np.arange(block_size + 1)  # (B, T + 1)
     taken = tokens[places]  # (B, T + 1)
@@ -170,8 +180,9 @@ def get_batch(
     """Return `windows` at random places; the same seed gives the same batch.
 
     tokens: (N,). batch_size: B. block_size: T. seed: a number, or several such as (run, step).
-    Returns (inputs, targets), both (B, T) int64. Every possible start is equally likely, the first
-    and the very last too.
+    Returns (inputs, targets), both (B, T) int64. Every window is drawn by itself (one may come
+    twice), and every possible start is equally likely, the first and the very last too. A batch of
+    a long text takes no longer than one of a short text: only the windows are touched.
     Raises ValueError where the text is shorter than one window and its targets.
 
     1. How many starts are possible? Refuse, if none is.
@@ -180,7 +191,7 @@ def get_batch(
     # <solution>
     possible = len(tokens) - block_size
     if possible < 1:
-        raise ValueError(f"a window takes {block_size + 1} tokens, but there are {len(tokens)}")
+        raise ValueError(f"{len(tokens)} tokens are too few for {block_size} with their targets")
     starts = np.random.default_rng(seed).integers(possible, size=batch_size)  # (B,)
     return windows(tokens, starts, block_size)
     # </solution>
@@ -201,9 +212,9 @@ def write_shards(
 
     documents: the same ones in the same order at each call. encode: text -> ids.
     folder: `shard-00000.bin`, `shard-00001.bin`, ... come into it; each holds the packed ids of
-    `documents_per_shard` documents, the last of what is left.
-    Returns the shards' paths in order. A shard that is there is whole (why?), and its documents are
-    not encoded again.
+    `documents_per_shard` documents, the last of what is left (there is no empty one).
+    Returns the paths of all shards in order, those that were there before too. A shard that is
+    there is whole (why?), and its documents are not encoded again.
 
     1. Take documents from one iterator, `documents_per_shard` at a time (`itertools.islice`), until
        nothing comes.
@@ -224,6 +235,10 @@ def write_shards(
 
 def join_shards(shards: Iterable[str | Path], path: str | Path) -> None:
     """Put shards together into one file, never holding more than one in memory. (Stretch.)
+
+    shards: their paths, in the order in which they come into the file.
+    path: the whole file; an older one is replaced.
+    Raises FileNotFoundError where a shard is missing, and leaves an older file as it was.
 
     1. Open the whole file with `write_atomically`, mode "wb".
     2. Ids are only bytes here: write the bytes of each shard.

@@ -157,7 +157,7 @@ def test_a_text_of_exactly_one_window_works_and_a_shorter_one_is_refused():
     inputs, targets = get_batch(np.arange(7), 2, 6, seed=0)
     assert inputs.tolist() == [[0, 1, 2, 3, 4, 5]] * 2
     assert targets[0].tolist() == [1, 2, 3, 4, 5, 6]
-    with pytest.raises(ValueError, match="7"):
+    with pytest.raises(ValueError, match="6 tokens"):
         get_batch(np.arange(6), 2, 6, seed=0)
 
 

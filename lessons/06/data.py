@@ -1,4 +1,4 @@
-# lesson 06, stub 2094c46b7188 (yours to fill in)
+# lesson 06, stub ee697026d1db (yours to fill in)
 """Lesson 06: from documents to batches.
 
 A model is trained on one long row of token ids, cut into windows. On the way there four things can
@@ -47,9 +47,15 @@ def split_documents(
 
     Each document is dealt with by itself, by a number that is computed from its text. So a story
     that occurs twice is on one side only, and more documents never move the earlier ones. (A
-    shuffle keeps neither promise.)
+    shuffle keeps neither promise.) The number is the one of steps 1 and 2, so with the same seed
+    everybody has the same split, on every machine. (Python's `hash` of a text changes from run to
+    run.)
 
-    1. `hashlib.sha256(f"{seed}:{document}".encode()).digest()` is 32 bytes that look like chance.
+    Predict first: You deal 1,000 stories out, then put one new story in front of them and deal
+    again. How many of the 1,000 change sides: none, one, or about 180?
+
+    1. `hashlib.sha256(f"{seed}:{document}".encode()).digest()` is 32 bytes that look like chance
+       (`import hashlib` at the top of the file).
     2. `int.from_bytes(digest[:8], "big")` makes a number of the first eight; divided by 2**64 it is
        in 0..1.
     3. Below `valid_fraction` the document is for validation, otherwise for training.
@@ -60,7 +66,9 @@ def split_documents(
 def pack(token_lists: Iterable[Sequence[int]], separator: int) -> list[int]:
     """Put the tokens of all documents into one row, each document followed by `separator`.
 
-    The last one too: a model that never sees an end never learns to stop.
+    The last one too, and an empty one: a model that never sees an end never learns to stop.
+
+    Predict first: Three documents of 4, 0 and 6 tokens are packed. How long is the row?
 
     1. Begin with an empty list.
     2. For each document add its ids, then the separator.
@@ -80,14 +88,19 @@ def write_tokens(ids: Iterable[int], path: str | Path, vocab_size: int) -> None:
     """Write ids to a file, as numbers one after the other and nothing else.
 
     ids: (N,), a list, an array or anything that yields ids. vocab_size: decides the type (uint16
-    where the ids fit, 2 bytes a token, otherwise uint32).
-    Raises ValueError for an id outside 0 .. vocab_size - 1. (Why not leave that to numpy? 65,536 as
-    uint16 is 0, without a word.)
+    where all of its ids fit, 2 bytes a token, otherwise uint32); see `token_dtype`.
+    A file that is there already is replaced.
+    Raises ValueError for an id outside 0 .. vocab_size - 1, and leaves an older file as it was.
+    (Why not leave that to numpy? 65,536 as uint16 is 0, without a word.)
+
+    Predict first: A text has 10 tokens of a vocabulary of 70,000, all of them below 100. How many
+    bytes has its file?
 
     1. Make an int64 array of the ids. `np.fromiter` takes anything that yields numbers.
     2. Check the smallest and the largest, if there are any.
-    3. Turn them into `token_dtype(vocab_size)` and write their `tobytes()`. Use `write_atomically`
-       with mode "wb": it leaves no half file behind.
+    3. Turn them into `token_dtype(vocab_size)` and write their `tobytes()`.
+       `with write_atomically(path, "wb") as file:` leaves no half file behind
+       (`from .engine.files import write_atomically` at the top of the file).
     """
     raise NotImplementedError("lesson 06: write_tokens")
 
@@ -96,10 +109,15 @@ def read_tokens(path: str | Path, vocab_size: int) -> np.ndarray:
     """Return the ids that `write_tokens` wrote, as a read-only memory map of shape (N,).
 
     vocab_size: the one that it was written with.
+    The array has the type of `token_dtype`; its numbers stay in the file until they are touched.
     Raises FileNotFoundError, and ValueError where the file cannot be whole.
 
+    Predict first: A file of ten gigabytes is opened with `np.memmap`, and you print its last token.
+    How much of the file is read: all of it, half of it, or a few kilobytes?
+
     1. The file's size must be a multiple of the type's `itemsize`.
-    2. `np.memmap` with mode "r". It refuses an empty file; an empty array does instead.
+    2. `np.memmap` with mode "r". It refuses an empty file; an empty array of the same type does
+       instead.
     """
     raise NotImplementedError("lesson 06: read_tokens")
 
@@ -111,13 +129,17 @@ def windows(
 
     tokens: (N,). starts: (B,), where each window begins, 0 .. N - block_size - 1.
     Returns (inputs, targets), both (B, T) int64: targets[b, t] is the token after inputs[b, t].
+    Neither shares memory with the other or with the text.
     Raises ValueError for a start from which the window would not fit.
+
+    Predict first: In a text of 20 tokens, from how many starts can a window of 5 tokens be cut,
+    with a target for each of them?
 
     1. A window with its targets takes block_size + 1 tokens. (Which starts are allowed, then?)
     2. All windows at once: `starts[:, None] + np.arange(block_size + 1)` are the places of all
        tokens wanted, and numpy takes an array of places as an index.
-    3. Inputs are all but the last column, targets all but the first. `astype(np.int64)` widens them,
-       and makes copies: neither shares memory with the other or with the text.
+    3. Inputs are all but the last column, targets all but the first. `astype(np.int64)` widens
+       each of them, and makes a copy; `torch.from_numpy` makes a tensor of it.
     """
     raise NotImplementedError("lesson 06: windows")
 
@@ -128,9 +150,13 @@ def get_batch(
     """Return `windows` at random places; the same seed gives the same batch.
 
     tokens: (N,). batch_size: B. block_size: T. seed: a number, or several such as (run, step).
-    Returns (inputs, targets), both (B, T) int64. Every possible start is equally likely, the first
-    and the very last too.
+    Returns (inputs, targets), both (B, T) int64. Every window is drawn by itself (one may come
+    twice), and every possible start is equally likely, the first and the very last too. A batch of
+    a long text takes no longer than one of a short text: only the windows are touched.
     Raises ValueError where the text is shorter than one window and its targets.
+
+    Predict first: What is the shape of the inputs of get_batch(tokens, 3, 7, seed=0), and which of
+    their tokens is equal to targets[0, 0]?
 
     1. How many starts are possible? Refuse, if none is.
     2. `np.random.default_rng(seed).integers(n, size=...)` draws from 0 .. n - 1.
@@ -153,9 +179,12 @@ def write_shards(
 
     documents: the same ones in the same order at each call. encode: text -> ids.
     folder: `shard-00000.bin`, `shard-00001.bin`, ... come into it; each holds the packed ids of
-    `documents_per_shard` documents, the last of what is left.
-    Returns the shards' paths in order. A shard that is there is whole (why?), and its documents are
-    not encoded again.
+    `documents_per_shard` documents, the last of what is left (there is no empty one).
+    Returns the paths of all shards in order, those that were there before too. A shard that is
+    there is whole (why?), and its documents are not encoded again.
+
+    Predict first: Fourteen documents are written, four in each shard, and the power goes off at the
+    eleventh. How many documents does the second run encode?
 
     1. Take documents from one iterator, `documents_per_shard` at a time (`itertools.islice`), until
        nothing comes.
@@ -166,6 +195,13 @@ def write_shards(
 
 def join_shards(shards: Iterable[str | Path], path: str | Path) -> None:
     """Put shards together into one file, never holding more than one in memory. (Stretch.)
+
+    shards: their paths, in the order in which they come into the file.
+    path: the whole file; an older one is replaced.
+    Raises FileNotFoundError where a shard is missing, and leaves an older file as it was.
+
+    Predict first: Two shards of 600 and 400 bytes are joined, all ids uint16. How many ids has the
+    whole file, and did you need the size of the vocabulary to write it?
 
     1. Open the whole file with `write_atomically`, mode "wb".
     2. Ids are only bytes here: write the bytes of each shard.
