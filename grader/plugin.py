@@ -77,6 +77,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             raise pytest.UsageError(str(error)) from None
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Let -k find a check by the step that it belongs to: `-k causal_mask`."""
+    if check := _check_of(item):
+        item.extra_keyword_matches.add(check.step)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     """Run a check through the judge."""
@@ -130,6 +136,9 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         if result := _result_of(report):
             results.setdefault(result["lesson"], []).append(result)
     if not results:
+        left_out = [_check_of(item) for item in terminalreporter.stats.get("deselected", [])]
+        if steps := dict.fromkeys(check.step for check in left_out if check and not check.mine):
+            terminalreporter.write_line(f"no check is left; the steps are: {', '.join(steps)}")
         return
     from .judge.paths import own_lessons
     from .judge.progress import note_results

@@ -80,7 +80,7 @@ def scaled_dot_product_attention(
     2. Divide by sqrt(D). A sum of D products grows like sqrt(D), and a softmax over large numbers
        puts all on one key and passes no gradient on.
     3. Where the mask says no, the score is -inf: exp(-inf) is exactly 0. (`masked_fill`)
-    4. Softmax over the keys.
+    4. Softmax over the keys (`torch.softmax`, or yours of lesson 00).
     5. Dropout on the weights, then the weighted average of the values: one more product.
     """
     # <solution>

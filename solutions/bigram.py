@@ -89,7 +89,8 @@ def cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     the logit -inf and came all the same is infinitely surprising: the loss is inf.
     targets: (N,), int64, the id of the right token of each row, 0 <= target < V.
     Returns a tensor with no dimensions (a scalar) through which gradients can flow.
-    Raises ValueError when the shapes do not fit.
+    The mean over nothing (N = 0) is nan, as in torch.
+    Raises ValueError when the shapes are not exactly (N, V) and (N,); (N, 1) is refused too.
 
     1. log(softmax(...)) is -inf as soon as a probability rounds to 0. Write the logarithm of the
        quotient as a difference first: log p(target) = logit of the target - log(sum of exp(logits)).
@@ -138,7 +139,7 @@ def bigram_counts(ids: torch.Tensor, vocab_size: int) -> torch.Tensor:
 def bigram_logits(counts: torch.Tensor, smoothing: float = 1.0) -> torch.Tensor:
     """Turn counts into the model: the logarithm of the smoothed share of b among what follows a.
 
-    counts: (V, V), counts[a, b] as from `bigram_counts`.
+    counts: (V, V), counts[a, b] as from `bigram_counts`; they stay as they are.
     smoothing: added to every count, so that a pair which has not been seen is unlikely, not impossible
     (Laplace's rule for 1.0). With 0 a pair never seen gets -inf.
     Returns (V, V), float32: row a holds the log-probabilities of the token after a. Softmax

@@ -120,6 +120,7 @@ class BPETokenizer:
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
         """Return the bytes that `ids` stand for, one after the other.
 
+        ids: anything that a `for` can walk through once, not only a list.
         Raises KeyError for an id that is no token.
 
         1. `self.token_bytes` knows the bytes of each id.
@@ -329,9 +330,9 @@ def train_bpe(text: str | Iterable[str], vocab_size: int) -> list[tuple[bytes, b
 def train_bpe_fast(text: str | Iterable[str], vocab_size: int) -> list[tuple[bytes, bytes]]:
     """Learn exactly the merges of `train_bpe`, hundreds of times faster. (Stretch.)
 
-    Arguments, result and errors are those of `train_bpe`.
+    Arguments, result and errors are those of `train_bpe`. A merge changes few words, so it pays not
+    to count everything again.
 
-    A merge changes few words, so do not count everything again:
     1. Keep, for each pair, its count and the words in which it stands.
     2. For each word of the pair merged: take the word's pairs out of the counts, merge, put the new
        word's pairs in. Remember which pairs were touched.

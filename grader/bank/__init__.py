@@ -57,7 +57,8 @@ def wrong_pairs(lesson: Lesson) -> list[Variant]:
         edits = sorted([*edits_a, *edits_b], key=lambda edit: edit.first)
         apart = all(x.last <= y.first for x, y in pairwise(edits))
         if a["step"] == b["step"] and apart:
-            both = {key: f"{a[key]} And: {b[key]}" for key in ("says", "ask", "look")}
+            both = {key: f"{a[key]} And: {b[key]}" for key in ("says", "ask")}
+            both["look"] = f"{a['look'].rstrip('.')}, and {b['look']}"
             entry = {**both, "step": a["step"], "name": f"{a['name']}+{b['name']}"}
             pairs.append(_variant(entry, edits, solution, (a["name"], b["name"])))
     return pairs

@@ -127,7 +127,7 @@ def _remarks(actual: torch.Tensor, expected: torch.Tensor) -> Iterator[str]:
         yield "yours is right but for its sign"
         return
     factor = float((a * e).sum() / (e * e).sum()) if e.any() else 0.0
-    if factor and close(a / factor, e):
+    if factor and close(a / factor, e) and 30 * deviation(a / factor, e) < deviation(a, e):
         yield f"yours is the right answer times {factor:.5g} (1 / {1 / factor:.5g})"
         return
     offset = float((a - e).mean())

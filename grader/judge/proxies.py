@@ -16,6 +16,8 @@ from .bench import TimeUpError
 from .border import Handle, Packet, Seed, pack, unpack
 from .verdicts import LearnerError, NotWrittenError, TooLongError, WrongError
 
+MAX_TOLD = 60  # characters of an argument in a message
+
 
 class Lesson:
     """The module under judgement."""
@@ -87,7 +89,10 @@ class Lesson:
         if "refused" in answer:
             raise WrongError(f"{called} {'has' if do == 'load' else 'gives'} {answer['refused']}")
         if "raised" in answer:
-            raise self._raised(answer["raised"])
+            error = self._raised(answer["raised"])
+            given = [told(value) for value in args] + [f"{k}={told(v)}" for k, v in (kwargs or {}).items()]
+            error.called = f"{called}({', '.join(given)})" if do in ("call", "grad") else ""
+            raise error
         return answer["value"]
 
     def _open(self, answer: Packet) -> dict[str, Any]:
@@ -126,6 +131,16 @@ class Lesson:
         return LearnerError(raised)
 
 
+def told(value: Any) -> str:
+    """Return an argument in a few characters: a tensor by its shape, anything else as it is."""
+    if isinstance(value, torch.Tensor):
+        return f"a tensor {tuple(value.shape)}"
+    if isinstance(value, Thing):
+        return f"a {value._kind}"
+    text = " ".join(repr(value).split())
+    return text if len(text) <= MAX_TOLD else f"{text[:MAX_TOLD]}..."
+
+
 def is_description(raised: Any) -> bool:
     """Say whether this describes an error as `Bench.describe` does: the process may say anything."""
     match raised:
@@ -135,11 +150,17 @@ def is_description(raised: Any) -> bool:
             "where": str(),
             "line": str(),
             "inside": str(),
+            "trail": list(trail),
             "loading": bool(),
             "unwritten": None | [str(), str()],
         }:
-            return all(isinstance(kind, str) for kind in kinds)
+            texts = [*kinds, *(text for frame in trail for text in _three(frame))]
+            return all(isinstance(text, str) for text in texts)
     return False
+
+
+def _three(frame: Any) -> list[Any]:
+    return frame if isinstance(frame, list) and len(frame) == 3 else [None]
 
 
 class Part:

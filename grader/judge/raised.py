@@ -11,6 +11,7 @@ from .paths import shown
 
 UNWRITTEN = re.compile(r"lesson (\d\d): (\S+)")
 MAX_MESSAGE = 600  # characters
+MAX_TRAIL = 8  # frames of the module itself
 MAX_FRAMES = 200  # innermost ones; an endless recursion has more
 
 
@@ -51,6 +52,7 @@ def describe_raised(
         "where": _place(frame),
         "line": clean((frame.line or "").strip()) if frame else "",
         "inside": _place(innermost) if frame is not innermost else "",
+        "trail": [[_place(f), f.name, clean((f.line or "").strip())] for f in own[-MAX_TRAIL:]],
         "loading": loading,
         "unwritten": list(unwritten.groups()) if unwritten else None,
     }

@@ -32,7 +32,7 @@ def failure_block(result: dict[str, Any], lesson: Lesson, failures: int = 1) -> 
     if result["where"]:
         lines.append(f"  {result['where']}  ({result['step']})")
     if result["first"]:
-        lines.append(f"  {result['first']} fails too: mend that first, this may come from it.")
+        lines.append(f"  {result['first']} fails too: if it is used here, mend that first.")
     if mistake and failures == 1:
         lines.append(
             f"  What it is: python -m grader hint {lesson.number} --name, or run this check again."

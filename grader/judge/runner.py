@@ -242,14 +242,29 @@ def _raised(result: Result, error: LearnerError, target: Target) -> None:
         first, *more = str(error).splitlines()
         ends = "SystemExit" in kinds
         result.symptom = "it ends the whole program: leave that out" if ends else first
-        called = f", which called {error.inside}" if error.inside.startswith("lessons/") else ""
+        if deepest := _in_step(error, result.step):
+            result.where, _, line = deepest
+            line = f"`{line}`"
+        inside = error.inside if error.inside.startswith("lessons/") else ""
+        inside = inside or (error.where if error.where != result.where else "")
+        called = f", which called {inside}" if inside else ""
         result.details = "\n".join(
-            [*more[:MESSAGE_LINES], *([f"in {line}{called}"] if line else [])]
+            [
+                *more[:MESSAGE_LINES],
+                *([f"in {line}{called}"] if line else []),
+                *([f"the check called {error.called}"] if error.called else []),
+            ]
         )
     elsewhere = error.where.startswith("lessons/") and not error.where.startswith(file)
     if elsewhere and error.where[8:10].isdigit():
         result.verdict = BLOCKED
         result.symptom = f"blocked by lesson {error.where[8:10]}: {result.symptom}"
+
+
+def _in_step(error: LearnerError, step: str) -> list[str] | None:
+    """Return the last place on the way to the error that is in the step's own function."""
+    name = step.rpartition(".")[2]
+    return next((frame for frame in reversed(error.trail) if frame[1] == name), None)
 
 
 def _not_loaded(error: LearnerError, where: str) -> str:

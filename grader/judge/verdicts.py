@@ -44,6 +44,8 @@ class LearnerError(Exception):
         self.where: str = raised["where"]  # "lessons/03/attention.py:57"
         self.line: str = raised["line"]  # the text of that line
         self.inside: str = raised["inside"]  # the line of another lesson that raised it, or ""
+        self.trail: list[list[str]] = raised["trail"]  # place, function, line: the module's own
+        self.called = ""  # how the check called it: "gelu(a tensor (2, 3))"
         self.loading: bool = raised["loading"]  # whether the module could not even be imported
 
     @property

@@ -148,6 +148,9 @@ def test_large_surprise_is_exact(lesson, expect, draw):
     question = "Does each row have its own largest logit?"
     loss = lesson.cross_entropy(two_rows, torch.tensor([0, 0]))
     expect(loss, right, of="the loss of one row near 10,000 and one near -10,000", ask=question)
+    nothing = lesson.cross_entropy(torch.zeros(0, 4), torch.zeros(0, dtype=torch.long))
+    question = "What does torch give for the mean of no numbers?"
+    expect(nothing, torch.tensor(torch.nan), of="the loss of no predictions at all", ask=question)
 
 
 @check("cross_entropy", points=1)
@@ -157,7 +160,7 @@ def test_loss_passes_gradients_on(lesson, expect, draw):
         logits, targets = some_rows(draw, n, 6, scale)
         mine = lesson.grad(lesson.cross_entropy, logits, targets)
         right = grad(F.cross_entropy, logits, targets)
-        question = "Can anything flow from the loss back to the logits (`item`, `detach`, a copy)?"
+        question = "Is the loss itself right? Then what (`item`, `detach`, a copy) cuts its way back?"
         gradient = mine["arguments"][0]
         expect(gradient, right["arguments"][0], of="the gradient of the logits", ask=question)
 
@@ -383,7 +386,7 @@ def chi_square(counts, probabilities):
     due = probabilities * counts.sum(dim=1, keepdim=True)
     off = ((counts - due) ** 2 / due).sum(dim=1)
     a = int(off.argmax())
-    came = (counts[a] / counts[a].sum()).tolist()
+    came = (counts[a] / counts[a].sum().clamp(min=1)).tolist()
     shares = (" ".join(f"{x:.2f}" for x in row) for row in (probabilities[a].tolist(), came))
     return float(off.sum()), "after token {} due: {}\n    they came: {}".format(a, *shares)
 
@@ -396,7 +399,7 @@ def test_draws_follow_the_probabilities(lesson, expect, draw):
     logits = probabilities.log() + levels
     ids = lesson.babble(logits, 2, 4000, lesson.generator(draw.integer(0, 10**6)))
     expect(len(ids), 4000, of="the number of ids")
-    pairs = 4 * torch.tensor(ids[:-1]) + torch.tensor(ids[1:])
+    pairs = 4 * torch.as_tensor(ids[:-1]) + torch.as_tensor(ids[1:])
     counts = torch.bincount(pairs, minlength=16).view(4, 4)
     off, details = chi_square(counts, probabilities)
     likeliest = bool((counts.argmax(dim=1) == probabilities.argmax(dim=1)).all())

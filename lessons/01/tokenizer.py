@@ -1,4 +1,4 @@
-# lesson 01, stub 4a2a42160405 (yours to fill in)
+# lesson 01, stub 96e66fbed92d (yours to fill in)
 """Lesson 01: text becomes numbers. Byte-pair encoding, as in GPT-2.
 
 A model reads and writes integers, its *tokens*. The alphabet here is the 256 bytes of UTF-8, so
@@ -119,6 +119,7 @@ class BPETokenizer:
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
         """Return the bytes that `ids` stand for, one after the other.
 
+        ids: anything that a `for` can walk through once, not only a list.
         Raises KeyError for an id that is no token.
 
         Predict first: In GPT-2 "Once upon a time" is the ids 7454, 2402, 257, 640. How many bytes
@@ -275,9 +276,9 @@ def train_bpe(text: str | Iterable[str], vocab_size: int) -> list[tuple[bytes, b
 def train_bpe_fast(text: str | Iterable[str], vocab_size: int) -> list[tuple[bytes, bytes]]:
     """Learn exactly the merges of `train_bpe`, hundreds of times faster. (Stretch.)
 
-    Arguments, result and errors are those of `train_bpe`.
+    Arguments, result and errors are those of `train_bpe`. A merge changes few words, so it pays not
+    to count everything again.
 
-    A merge changes few words, so do not count everything again:
     Predict first: A text has 3,000 different words, and the pair to be merged stands in 5 of them.
     How many words does train_bpe walk through for this merge, and how many must one really touch?
 

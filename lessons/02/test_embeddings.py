@@ -62,7 +62,7 @@ def test_rows_learn(lesson, expect, draw):
     weight, ids = draw.normal(6, 4), draw.ids(5, 2, 7)  # 14 places, 5 ids: some come again
     mine = lesson.grad(lesson.TokenEmbedding(6, 4).load({"weight": weight}), ids)
     right = grad(F.embedding, ids, weight)["arguments"][1]
-    question = "Can anything flow from the rows back to the table? (`detach`, `.data`, a copy?)"
+    question = "Are the rows right? Then what (`detach`, `.data`, a copy) cuts the way back?"
     expect(mine["parameters"].get("weight"), right, of="the gradient of the table", ask=question)
 
 

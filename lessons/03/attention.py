@@ -1,4 +1,4 @@
-# lesson 03, stub a88cfb54f216 (yours to fill in)
+# lesson 03, stub 1b8d2c9d2134 (yours to fill in)
 """Lesson 03: attention. How a word finds out which of the words before it matter.
 
 Every place in the text asks a question (its *query*), and every place offers an answer to be found
@@ -78,7 +78,7 @@ def scaled_dot_product_attention(
     2. Divide by sqrt(D). A sum of D products grows like sqrt(D), and a softmax over large numbers
        puts all on one key and passes no gradient on.
     3. Where the mask says no, the score is -inf: exp(-inf) is exactly 0. (`masked_fill`)
-    4. Softmax over the keys.
+    4. Softmax over the keys (`torch.softmax`, or yours of lesson 00).
     5. Dropout on the weights, then the weighted average of the values: one more product.
     """
     raise NotImplementedError("lesson 03: scaled_dot_product_attention")

@@ -154,7 +154,7 @@ def test_attention_passes_gradients_on(lesson, expect, draw):
     mine = lesson.grad(lesson.scaled_dot_product_attention, q, k, v, mask)
     right = grad(F.scaled_dot_product_attention, q, k, v, attn_mask=mask)
     for i, name in enumerate("qkv"):
-        question = f"Can anything flow from the result back to {name}? (`detach`, `.data`, a copy?)"
+        question = f"Is the output right? Then what (`detach`, `.data`) cuts the way back to {name}?"
         gradient, torchs = mine["arguments"][i], right["arguments"][i]
         expect(gradient, torchs, of=f"the gradient of {name}", ask=question)
 

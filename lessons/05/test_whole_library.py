@@ -12,7 +12,7 @@ from grader.gpt2 import gpt2_logits
 
 STORY = (
     "Once upon a time a small bear found a red ball under the old tree. The ball was wet, so the "
-    "bear let it dry in the sun. Then a bird came and said: is that my ball? Yes, said the bear, "
+    "bear let it dry in the sun. Then a bird, Zoë, came and said: is that my ball? Yes, said the bear, "
     "and gave it back. They played until the sun went down, and the ball was never lost again."
 )
 SHAPE = {"block_size": 128, "n_layer": 2, "n_head": 4, "n_embd": 32}
