@@ -201,7 +201,8 @@ def fused_attention(
     """
     # <solution>
     # equal also means: of one shape, so no cache is in play and no batch has a mask of its own
-    is_causal = mask is not None and torch.equal(mask, causal_mask(q.shape[-2], device=mask.device))
+    *_, n_queries, _ = q.shape  # (..., T, D)
+    is_causal = mask is not None and torch.equal(mask, causal_mask(n_queries, device=mask.device))
     output = F.scaled_dot_product_attention(
         q, k, v, attn_mask=None if is_causal else mask, dropout_p=dropout_p, is_causal=is_causal
     )

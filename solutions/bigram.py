@@ -210,7 +210,7 @@ def babble(
     # <solution>
     if length < 1:
         raise ValueError(f"length must be at least 1, not {length}")
-    probabilities = softmax(logits, dim=-1)
+    probabilities = softmax(logits)
     ids = [start]
     while len(ids) < length:
         drawn = torch.multinomial(probabilities[ids[-1]], num_samples=1, generator=generator)
@@ -249,7 +249,7 @@ def cross_entropy_gradient(logits: torch.Tensor, targets: torch.Tensor) -> torch
     3. The loss is a mean over N rows, so each row counts for one N-th.
     """
     # <solution>
-    gradient = softmax(logits.detach(), dim=-1)  # (N, V)
+    gradient = softmax(logits.detach())  # (N, V)
     rows = torch.arange(len(targets), device=targets.device)
     gradient[rows, targets] -= 1.0
     return gradient / len(targets)

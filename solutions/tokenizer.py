@@ -315,7 +315,7 @@ def train_bpe(text: str | Iterable[str], vocab_size: int) -> list[tuple[bytes, b
     words = count_words(text)
     token_bytes = [bytes([byte]) for byte in BYTE_ORDER]
     merges: list[tuple[bytes, bytes]] = []
-    while len(merges) < vocab_size - 257:
+    for _ in range(vocab_size - 257):
         counts = count_pairs(words)
         if not counts:
             break

@@ -4,6 +4,8 @@ import os
 from functools import partial
 from typing import Any
 
+from lessons.engine.errors import CourseError
+
 from ..bank import Variant, solution_of, wrong_pairs, wrong_variants
 from ..checks import Check
 from ..judge.answers import CHANCE, PUBLIC_SEED, Answers, same_sketch
@@ -13,6 +15,8 @@ from ..syllabus import Lesson
 from .forks import run_jobs
 from .jobs import fingerprint
 
+BROKEN = {"crashed", "stopped", "stumbled", "not written", "notice"}  # no answer to be recorded
+
 
 def record_lesson(lesson: Lesson, workers: int | None = None) -> tuple[Answers, list[str]]:
     """Return the answers for the public seed, and remarks on mistakes that look alike."""
@@ -20,6 +24,11 @@ def record_lesson(lesson: Lesson, workers: int | None = None) -> tuple[Answers, 
     answers = Answers()
     for check in checks:
         entries = record(check, reference_target(lesson), PUBLIC_SEED)
+        if broken := next((e for e in entries if e.keys() & BROKEN), None):
+            (what, kind), *_ = broken.items()
+            raise CourseError(
+                f"lesson {lesson.number}: the solution itself {what} in {check.name}: {kind}"
+            )
         again = record(check, reference_target(lesson), PUBLIC_SEED, chance=PUBLIC_SEED + 1)
         both = zip(sketches(entries), sketches(again), strict=True)
         answers.sketches[check.name] = [a if same_sketch(a, b) else CHANCE for a, b in both]

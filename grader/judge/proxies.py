@@ -90,7 +90,9 @@ class Lesson:
             raise WrongError(f"{called} {'has' if do == 'load' else 'gives'} {answer['refused']}")
         if "raised" in answer:
             error = self._raised(answer["raised"])
-            given = [told(value) for value in args] + [f"{k}={told(v)}" for k, v in (kwargs or {}).items()]
+            given = [told(value) for value in args] + [
+                f"{k}={told(v)}" for k, v in (kwargs or {}).items()
+            ]
             error.called = f"{called}({', '.join(given)})" if do in ("call", "grad") else ""
             raise error
         return answer["value"]

@@ -160,7 +160,9 @@ def test_loss_passes_gradients_on(lesson, expect, draw):
         logits, targets = some_rows(draw, n, 6, scale)
         mine = lesson.grad(lesson.cross_entropy, logits, targets)
         right = grad(F.cross_entropy, logits, targets)
-        question = "Is the loss itself right? Then what (`item`, `detach`, a copy) cuts its way back?"
+        question = (
+            "Is the loss itself right? Then what (`item`, `detach`, a copy) cuts its way back?"
+        )
         gradient = mine["arguments"][0]
         expect(gradient, right["arguments"][0], of="the gradient of the logits", ask=question)
 

@@ -488,7 +488,7 @@ def test_tiny_parts(lesson, expect, draw):
     tokenizer, right = lesson.BPETokenizer(merges), library(merges)
     units = ["'", "l", "'ll", " ", "  ", "\n", "v", "e", "he", "1", "é", "!", "👋"]
     drawn = ["".join(units[i] for i in draw.ids(len(units), 40)) for _ in range(6)]
-    for text in ["he'll  help\n\n\nhelp", "''ll 'll l'l \n \n", *drawn, ""]:
+    for text in ["he'll  help\n\n\nhelp", "''ll 'll l'l \n \n", "l\n\nhe 've", *drawn, ""]:
         for size in (1, 2, 3, 7):
             parts = [text[i : i + size] for i in range(0, len(text), size)]
             ids = lesson.listed(tokenizer.encode_iterable, [*parts, ""])

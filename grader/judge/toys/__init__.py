@@ -11,4 +11,7 @@ from typing import Any
 
 TOYS: dict[str, Callable[..., Any]] = {}
 for _found in pkgutil.iter_modules(__path__):
-    TOYS |= importlib.import_module(f"{__name__}.{_found.name}").TOYS
+    _new = importlib.import_module(f"{__name__}.{_found.name}").TOYS
+    if _twice := sorted(TOYS.keys() & _new.keys()):
+        raise ValueError(f"two toys are called {_twice[0]!r}, one of them in {_found.name}.py")
+    TOYS |= _new
