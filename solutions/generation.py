@@ -78,7 +78,8 @@ def next_token_logits(
     """Return the model's logits for the token that follows a text.
 
     ids: (B, T), the whole text, of any length. cache: None, or the cache of this very text, holding
-    its first `cache.length` tokens (none at first); it is brought up to date.
+    its first `cache.length` tokens (none at first); as long as the text fits, it is brought up to
+    date.
     Returns (B, V).
 
     1. The model sees the last block_size ids: the window.
@@ -93,7 +94,7 @@ def next_token_logits(
         logits, _ = model(ids[:, -block_size:], last_only=True)
     else:
         logits, _ = model(ids[:, cache.length :], cache=cache, last_only=True)
-    return logits[:, -1]  # (B, V)
+    return logits.squeeze(1)  # (B, V)
     # </solution>
 
 
@@ -143,7 +144,8 @@ class LayerCache:
     """The keys and values of one layer, for all tokens that the model has seen so far.
 
     The buffers `keys` and `values`, (B, H, capacity, D), have room to spare, so that a step writes
-    one token into them and copies nothing. `length` says how many tokens are in them.
+    one token into them and copies nothing. `length` says how many tokens are in them; it may be set
+    back (`KVCache.truncate`), and then what stands behind it counts no more.
     """
 
     def __init__(self) -> None:
@@ -158,8 +160,8 @@ class LayerCache:
     def make_room(self, like: torch.Tensor, capacity: int) -> None:
         """Given: larger buffers, of the kind of `like` (B, H, T, D), that begin with the kept."""
         batch, n_head, _, head_size = like.shape
-        keys = like.new_empty(batch, n_head, capacity, head_size)
-        values = torch.empty_like(keys)
+        keys = like.new_zeros(batch, n_head, capacity, head_size)
+        values = torch.zeros_like(keys)
         if self.length:
             keys[:, :, : self.length] = self.keys[:, :, : self.length]
             values[:, :, : self.length] = self.values[:, :, : self.length]
@@ -255,16 +257,16 @@ def trace(model: GPT, ids: torch.Tensor, start: int = 1) -> list[Step]:
     if len(ids) != 1 or start < 1:
         raise ValueError(f"trace takes one text from place 1 on, not {len(ids)} from {start}")
     # <solution>
-    block_size, length = model.config.block_size, ids.shape[1]
+    block_size, (text,) = model.config.block_size, ids.tolist()
     steps = []
     with writing(model):
-        logits = model(ids[:, :block_size])[0][0]  # (T, V)
-        for place in range(start, length):
+        (logits,) = model(ids[:, :block_size])[0]  # (T, V)
+        for place in range(start, len(text)):
             if place <= block_size:
                 guess = logits[place - 1]  # (V,)
             else:
-                guess = next_token_logits(model, ids[:, :place])[0]
-            steps.append(measure_step(guess, int(ids[0, place])))
+                (guess,) = next_token_logits(model, ids[:, :place])
+            steps.append(measure_step(guess, text[place]))
     return steps
     # </solution>
 
@@ -281,7 +283,8 @@ def stream(
 ) -> Iterator[torch.Tensor]:
     """Yield what `generate` would append, each step as soon as it is known.
 
-    Arguments and errors as for `generate`. Yields tensors (B,), the ids of one step.
+    Arguments and errors as for `generate`. Yields tensors (B,), the ids of one step, which may be
+    trained on.
 
     1. `generate` with a `yield`. But between two steps the caller's code runs, and it must not find
        itself without gradients, nor the model in another mode: `writing` belongs around each
@@ -352,19 +355,21 @@ def speculative_decode(
     with writing(model), writing(draft):
         while ids.shape[1] < end:
             length = ids.shape[1]
-            n = max(0, min(n_draft, end - length - 1, model.config.block_size - length))
+            n = min(n_draft, end - length - 1, model.config.block_size - length)
             q = []
             for _ in range(n):
-                q.append(torch.softmax(shape(next_token_logits(draft, ids, draft_cache)), -1)[0])
+                logits = next_token_logits(draft, ids, draft_cache)  # (1, V)
+                q.append(torch.softmax(shape(logits), dim=1).squeeze(0))
                 ids = torch.cat([ids, draw(q[-1])], dim=1)
-            if n == 0:
+            if not q:
                 logits = next_token_logits(model, ids, cache)  # (1, V)
             else:
-                logits = model(ids[:, cache.length :], cache=cache)[0][0, -(n + 1) :]  # (n + 1, V)
-            p = torch.softmax(shape(logits), dim=-1)
-            last = p[n]
+                logits, _ = model(ids[:, cache.length :], cache=cache)  # (1, T, V)
+                logits = logits.squeeze(0)[-(n + 1) :]  # (n + 1, V)
+            p = torch.softmax(shape(logits), dim=1)
+            last = p[len(q)]
             for i in range(n):
-                if refused(p[i], q[i], ids[0, length + i]):
+                if refused(p[i], q[i], ids[:, length + i]):
                     ids = ids[:, : length + i]
                     residue = (p[i] - q[i]).clamp(min=0)  # multinomial makes it sum to 1
                     last = residue if residue.any() else p[i]  # equal up to rounding: all is 0

@@ -17,7 +17,9 @@ not been scored before. A small stride gives every token more context and costs 
     third window    reads 4-6, scores 7                          r   r   r   s
 
 Here `model` is any torch module for which model(ids), ids (B, T), returns (logits (B, T, V),
-anything); the GPT of lesson 05 is one. Texts are 1-D tensors of ids, on the model's device.
+anything); the GPT of lesson 05 is one. Texts are 1-D tensors of ids, on the model's device. Every
+measure asks the model in evaluation mode and without gradients, and leaves it as it was; whatever
+the precision of the logits, it goes on in float32.
 
 Shapes: N tokens in the text, T tokens in one window, V vocabulary.
 
@@ -104,8 +106,10 @@ def score(model: nn.Module, ids: torch.Tensor, block_size: int, stride: int) -> 
     Raises ValueError as `strided_windows` does.
 
     1. Inside `evaluating`, go through the `predictions`.
-    2. `cross_entropy` gives a window's mean. Windows score different numbers of tokens, so
-       a mean of means would be wrong: turn each mean back into a sum before adding.
+    2. `cross_entropy` gives a window's mean. (It is lesson 00's: `from .bigram import cross_entropy,
+       softmax` at the top.) Windows score different numbers of tokens, so a mean of means would
+       be wrong: turn each mean back into a sum before adding.
+    3. `.item()` makes a plain number of a tensor with one number in it.
     """
     # <solution>
     total_nats, n_scored = 0.0, 0
@@ -124,6 +128,8 @@ def perplexity(model: nn.Module, ids: torch.Tensor, block_size: int, stride: int
 
     1. First the mean over all tokens, then exp: the mean of each window's exp is another, larger
        number.
+    2. math.exp raises an OverflowError where the result is too large; torch's exp gives inf, and in
+       float64 not before 10^308.
     """
     # <solution>
     total_nats, n_scored = score(model, ids, block_size, stride)
@@ -142,7 +148,7 @@ def bits_per_byte(total_nats: float, n_bytes: int) -> float:
     so count the bytes of the others, or begin the ids with <|endoftext|>, which is no text.
     Raises ValueError for n_bytes below 1.
 
-    1. A bit is log(2) nats.
+    1. A bit is log(2) nats. (`math.log` needs `import math` at the top.)
     """
     # <solution>
     if n_bytes < 1:
@@ -180,7 +186,7 @@ def next_token_accuracy(model: nn.Module, ids: torch.Tensor, block_size: int, st
     n_right, n_scored = 0, 0
     with evaluating(model):
         for logits, targets in predictions(model, ids, block_size, stride):
-            n_right += int((logits.argmax(dim=-1) == targets).sum())
+            n_right += int((logits.argmax(dim=1) == targets).sum())
             n_scored += len(targets)
     return n_right / n_scored
     # </solution>
@@ -191,20 +197,22 @@ def top_predictions(model: nn.Module, ids: torch.Tensor, k: int) -> list[tuple[i
 
     ids: (T,), int64, at least one token and no more than the model can read at once.
     k: at least 1; the whole vocabulary where k is larger than it.
-    Returns [(id, probability), ...], most probable first; among equals the lowest id first.
+    Returns [(id, probability), ...], plain numbers, most probable first; among equals the lowest id
+    first.
     Raises ValueError for k below 1 and for a text without tokens.
 
     1. Inside `evaluating`, ask the model about `ids` as a batch of one, and take the logits of
        the last position.
-    2. Softmax over the whole vocabulary, then sort (`stable=True` keeps equals in order), then cut.
+    2. Softmax over the whole vocabulary, in float32 (`.float()`), then sort (`stable=True` keeps
+       equals in order), then cut.
     """
     # <solution>
     if k < 1:
         raise ValueError(f"k must be at least 1, not {k}")
-    if ids.dim() != 1 or len(ids) == 0:
-        raise ValueError(f"ids must be one text of at least one token, not {tuple(ids.shape)}")
+    if len(ids) < 1:
+        raise ValueError("ids must be a text of at least one token, not of none")
     with evaluating(model):
-        logits = model(ids.unsqueeze(0))[0][0, -1].float()  # (V,)
+        logits = model(ids.unsqueeze(0))[0].squeeze(0)[-1].float()  # (V,)
     probabilities, tokens = softmax(logits).sort(descending=True, stable=True)
     return list(zip(tokens[:k].tolist(), probabilities[:k].tolist(), strict=True))
     # </solution>
@@ -237,7 +245,7 @@ def calibration_curve(
     confidences, hits = [], []
     with evaluating(model):
         for logits, targets in predictions(model, ids, block_size, stride):
-            first_choice = logits.argmax(dim=-1, keepdim=True)  # (n, 1)
+            first_choice = logits.argmax(dim=1, keepdim=True)  # (n, 1)
             confidences.append(softmax(logits).gather(1, first_choice).squeeze(1).double())
             hits.append((first_choice.squeeze(1) == targets).double())
     confidence, hit = torch.cat(confidences), torch.cat(hits)

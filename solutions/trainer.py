@@ -46,12 +46,14 @@ def learning_rate(
 
     Arguments: `steps` is how many steps the run has, `warmup` how many of them climb.
     Step 0 gets peak_lr / warmup (never 0, which would waste it), step warmup - 1 gets peak_lr,
-    step steps - 1 gets final_lr, and so does every step beyond.
+    step steps - 1 gets final_lr, and so does every step beyond. Without a warm-up the peak lies one
+    step before step 0. Every step below `warmup` climbs, also where the run is shorter than that.
 
     1. In the warm-up: which fraction of the climb has been made when this step is done?
     2. After it: how far are we between the end of the warm-up (0) and the last step (1)? No step
        is further than 1, also when the run goes on beyond its plan.
-    3. Half a cosine goes from 1 to 0 on that way; put it between peak and final rate.
+    3. Half a cosine goes from 1 to 0 on that way; put it between peak and final rate. (`math.cos`
+       and `math.pi` need `import math` at the top of the file.)
     """
     # <solution>
     if step < warmup:
@@ -65,8 +67,9 @@ def learning_rate(
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
     """Split the parameters in two: matrices, which decay, and vectors, which do not.
 
-    Decay pulls weights towards 0. It does good to matrices (and embedding tables); a bias or the
-    scale of a LayerNorm has no reason to be near 0. Returns two groups as torch's optimisers take
+    A matrix is here what has two dimensions or more; single numbers go with the vectors. Decay pulls
+    weights towards 0. It does good to matrices (and embedding tables); a bias or the scale of a
+    LayerNorm has no reason to be near 0. Returns two groups as torch's optimisers take
     them: [{"params": [...], "weight_decay": weight_decay}, {"params": [...], "weight_decay": 0.0}].
     A parameter that two modules share (the tied head) stands in the list once; frozen ones
     (`requires_grad` False) do not stand in it.
@@ -92,18 +95,20 @@ def train_step(
     """Make one optimiser step over several micro-batches, exactly as if they were one big batch.
 
     `model(inputs, targets)` returns (logits, loss), the loss being the mean over the targets that
-    count (those that are not -1). Returns (loss, norm), two scalars without a gradient: the mean
-    loss over all targets of the step, and the gradients' length before clipping. They are tensors
-    and not numbers, so that a GPU need not be waited for.
+    count (those that are not -1; every micro-batch has some). Returns (loss, norm), two scalars
+    without a gradient: the mean loss over all targets of the step that count, before the weights
+    move, and the length of the whole gradient before clipping. They are tensors and not numbers, so
+    that a GPU need not be waited for.
 
     1. Throw away the gradients of the step before.
     2. Count the targets that count, in all micro-batches together.
     3. For each micro-batch: its mean loss, weighted by its share of the targets; `backward` adds
        its gradients to those that are there already.
-    4. Clip the whole gradient, once, when it is complete; then step.
+    4. Clip the whole gradient, once, when it is complete (`nn.utils.clip_grad_norm_` shortens it to
+       `max_norm` where it is longer, and returns how long it was); then step.
     """
     # <solution>
-    optimizer.zero_grad(set_to_none=True)
+    optimizer.zero_grad()
     counts = [(targets != -1).sum() for _, targets in micro_batches]
     total = torch.stack(counts).sum()
     step_loss = torch.zeros((), device=total.device)
@@ -123,9 +128,13 @@ def estimate_loss(model: nn.Module, batches: Iterable[Batch]) -> float:
     """Return the mean loss over `batches`, and leave the model as if nothing had happened.
 
     Dropout is off while measuring; afterwards every module is in the mode (training or evaluation)
-    in which it was. No gradients are made. A batch with more targets weighs more.
+    in which it was (some may be in another one than the rest). No gradients are made, and those
+    that are there stay. `batches` may be a stream that can be read only once. Each target counts the
+    same, so a batch with more of them weighs more; those that are -1 do not count, and every batch
+    has others.
 
-    1. Remember the mode, switch to evaluation.
+    1. Remember the mode of each of `model.modules()` (it is its attribute `training`), then switch
+       to evaluation.
     2. Add up loss times number of targets, and the numbers.
     3. Switch back, even when something goes wrong on the way.
     """
@@ -150,8 +159,8 @@ def should_stop(losses: Sequence[float], patience: int, min_delta: float = 0.0) 
     """Say whether the last `patience` evaluations all failed to beat the best loss before them.
 
     `losses` are the validation losses so far, oldest first; to beat means to be lower by more than
-    `min_delta`. With a patience of 0 training never stops early. A loss that is not a number
-    beats nothing.
+    `min_delta`. With a patience of 0 training never stops early. A loss that is not a number (nan)
+    beats nothing, and any finite one beats it. (`math.isnan` needs `import math`.)
 
     1. With too few evaluations there is nothing to compare.
     2. The best of the old ones against the best of the last `patience`.
@@ -159,7 +168,7 @@ def should_stop(losses: Sequence[float], patience: int, min_delta: float = 0.0) 
     # <solution>
     if patience == 0 or len(losses) <= patience:
         return False
-    numbers = [loss if math.isfinite(loss) else math.inf for loss in losses]
+    numbers = [loss if not math.isnan(loss) else math.inf for loss in losses]
     best_before = min(numbers[:-patience])
     return min(numbers[-patience:]) >= best_before - min_delta
     # </solution>
@@ -242,16 +251,17 @@ def train_step_mixed(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Do what `train_step` does, with the forward pass in half precision (`torch.autocast`).
 
-    With a `scaler` the loss is scaled before `backward`. The gradients are unscaled before
-    they are clipped, and where one is not finite the weights stay as they are and the scaler is
-    told. Returns (loss, norm) as `train_step` does, unscaled.
+    With a `scaler` the loss is scaled before `backward`, and the gradients are unscaled before they
+    are clipped. Where one is not finite (inf or nan), the weights stay as they are. The scaler is
+    told after each step whether all were finite; what it makes of that holds from the next step on.
+    Returns (loss, norm) as `train_step` does, unscaled.
 
     1. As in `train_step`, with the forward pass inside `torch.autocast(device_type, dtype)`.
     2. Multiply each share by the scale before `backward`; divide all gradients by it afterwards.
     3. Clip; step only if the norm is finite; tell the scaler.
     """
     # <solution>
-    optimizer.zero_grad(set_to_none=True)
+    optimizer.zero_grad()
     scale = scaler.scale if scaler else 1.0
     counts = [(targets != -1).sum() for _, targets in micro_batches]
     total = torch.stack(counts).sum()
@@ -267,7 +277,7 @@ def train_step_mixed(
             parameter.grad /= scale
     norm = nn.utils.clip_grad_norm_(model.parameters(), max_norm).detach()
     finite = bool(torch.isfinite(norm))
-    if finite or scaler is None:
+    if finite:
         optimizer.step()
     if scaler:
         scaler.update(finite)
@@ -280,21 +290,24 @@ def orthogonalize(matrix: torch.Tensor, iterations: int = 5) -> torch.Tensor:
 
     This is the heart of Muon (Jordan 2024): the update then moves all directions equally far,
     where a raw gradient moves along a few. Newton-Schulz iteration with the polynomial
-    3.4445 x - 4.7750 x^3 + 2.0315 x^5; singular values end between about 0.7 and 1.2.
+    3.4445 x - 4.7750 x^3 + 2.0315 x^5; singular values that are not tiny end between about 0.7 and
+    1.2. A matrix of zeros stays one. The result is a new tensor.
 
-    1. Divide by the length (Frobenius), so that no singular value is above 1.
-    2. Work on the wide form: transpose a tall matrix first, and back at the end.
-    3. Each iteration: A = X X^T, then X <- a X + (b A + c A A) X.
+    1. Work on the wide form: transpose a tall matrix first, and back at the end. (X X^T is then the
+       smaller of two squares.)
+    2. Divide by the length (Frobenius), so that no singular value is above 1. Add 1e-7 to it.
+    3. Each iteration: A = X X^T, then X <- a X + (b A + c A A) X, where a = 3.4445,
+       b = -4.7750 and c = 2.0315.
     """
     # <solution>
     a, b, c = 3.4445, -4.7750, 2.0315
-    tall = matrix.size(-2) > matrix.size(-1)
-    x = matrix.mT if tall else matrix  # (small, large)
-    x = x / (x.norm() + 1e-7)
+    if matrix.size(0) > matrix.size(1):
+        return orthogonalize(matrix.mT, iterations).mT
+    x = matrix / (matrix.norm() + 1e-7)
     for _ in range(iterations):
-        gram = x @ x.mT  # (small, small)
+        gram = x @ x.mT  # (M, M), the smaller of the two squares
         x = a * x + (b * gram + c * gram @ gram) @ x
-    return x.mT if tall else x
+    return x
     # </solution>
 
 
@@ -314,10 +327,16 @@ class Muon(torch.optim.Optimizer):
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Move every parameter by its orthogonalised Nesterov momentum.
 
-        1. momentum <- momentum + (1 - beta) (gradient - momentum).
-        2. Nesterov: look ahead by mixing the gradient in once more.
+        `self.param_groups` is a list of dictionaries with "params", "lr", "momentum" and
+        "weight_decay"; what each parameter has to remember goes into `self.state[parameter]`, a
+        dictionary that is empty at first. A parameter without a gradient stays as it is.
+
+        1. momentum <- momentum + (1 - beta) (gradient - momentum); it begins with zeros, and beta
+           is the group's "momentum".
+        2. Nesterov: look ahead by mixing the gradient in once more, as
+           gradient + beta (momentum - gradient).
         3. Orthogonalise; times sqrt(max(1, rows / columns)), so that tall matrices keep up.
-        4. Decay the weights by lr * weight_decay, then subtract lr times the update.
+        4. Shrink the weights by the factor 1 - lr * weight_decay, then subtract lr times the update.
         """
         # <solution>
         for group in self.param_groups:

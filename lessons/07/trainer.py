@@ -1,4 +1,4 @@
-# lesson 07, stub 72d32eb5277a (yours to fill in)
+# lesson 07, stub 08271dde4850 (yours to fill in)
 """Lesson 07: the trainer. How a model learns from its mistakes, thousands of times.
 
 One step of training is always the same: run the model on a batch, measure how surprised it was by
@@ -49,12 +49,17 @@ def learning_rate(
 
     Arguments: `steps` is how many steps the run has, `warmup` how many of them climb.
     Step 0 gets peak_lr / warmup (never 0, which would waste it), step warmup - 1 gets peak_lr,
-    step steps - 1 gets final_lr, and so does every step beyond.
+    step steps - 1 gets final_lr, and so does every step beyond. Without a warm-up the peak lies one
+    step before step 0. Every step below `warmup` climbs, also where the run is shorter than that.
+
+    Predict first: A run has 100 steps, 10 of them warm-up, and a peak of 2. Which rate has step 0:
+    0, 0.2 or 2? And which step has exactly 2?
 
     1. In the warm-up: which fraction of the climb has been made when this step is done?
     2. After it: how far are we between the end of the warm-up (0) and the last step (1)? No step
        is further than 1, also when the run goes on beyond its plan.
-    3. Half a cosine goes from 1 to 0 on that way; put it between peak and final rate.
+    3. Half a cosine goes from 1 to 0 on that way; put it between peak and final rate. (`math.cos`
+       and `math.pi` need `import math` at the top of the file.)
     """
     raise NotImplementedError("lesson 07: learning_rate")
 
@@ -62,11 +67,15 @@ def learning_rate(
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
     """Split the parameters in two: matrices, which decay, and vectors, which do not.
 
-    Decay pulls weights towards 0. It does good to matrices (and embedding tables); a bias or the
-    scale of a LayerNorm has no reason to be near 0. Returns two groups as torch's optimisers take
+    A matrix is here what has two dimensions or more; single numbers go with the vectors. Decay pulls
+    weights towards 0. It does good to matrices (and embedding tables); a bias or the scale of a
+    LayerNorm has no reason to be near 0. Returns two groups as torch's optimisers take
     them: [{"params": [...], "weight_decay": weight_decay}, {"params": [...], "weight_decay": 0.0}].
     A parameter that two modules share (the tied head) stands in the list once; frozen ones
     (`requires_grad` False) do not stand in it.
+
+    Predict first: A LayerNorm has a weight and a bias of the shape (64,); its neighbour, a linear
+    layer, has a weight (64, 64) and a bias (64,). How many of the four decay?
 
     1. Go through the model's parameters (does `parameters()` repeat a shared one?).
     2. What tells a matrix from a vector is its number of dimensions.
@@ -83,15 +92,20 @@ def train_step(
     """Make one optimiser step over several micro-batches, exactly as if they were one big batch.
 
     `model(inputs, targets)` returns (logits, loss), the loss being the mean over the targets that
-    count (those that are not -1). Returns (loss, norm), two scalars without a gradient: the mean
-    loss over all targets of the step, and the gradients' length before clipping. They are tensors
-    and not numbers, so that a GPU need not be waited for.
+    count (those that are not -1; every micro-batch has some). Returns (loss, norm), two scalars
+    without a gradient: the mean loss over all targets of the step that count, before the weights
+    move, and the length of the whole gradient before clipping. They are tensors and not numbers, so
+    that a GPU need not be waited for.
+
+    Predict first: One micro-batch has 30 targets and a mean loss of 2, another has 10 targets and a
+    mean loss of 4. What is the loss of the step: 2.5, 3 or 6?
 
     1. Throw away the gradients of the step before.
     2. Count the targets that count, in all micro-batches together.
     3. For each micro-batch: its mean loss, weighted by its share of the targets; `backward` adds
        its gradients to those that are there already.
-    4. Clip the whole gradient, once, when it is complete; then step.
+    4. Clip the whole gradient, once, when it is complete (`nn.utils.clip_grad_norm_` shortens it to
+       `max_norm` where it is longer, and returns how long it was); then step.
     """
     raise NotImplementedError("lesson 07: train_step")
 
@@ -101,9 +115,16 @@ def estimate_loss(model: nn.Module, batches: Iterable[Batch]) -> float:
     """Return the mean loss over `batches`, and leave the model as if nothing had happened.
 
     Dropout is off while measuring; afterwards every module is in the mode (training or evaluation)
-    in which it was. No gradients are made. A batch with more targets weighs more.
+    in which it was (some may be in another one than the rest). No gradients are made, and those
+    that are there stay. `batches` may be a stream that can be read only once. Each target counts the
+    same, so a batch with more of them weighs more; those that are -1 do not count, and every batch
+    has others.
 
-    1. Remember the mode, switch to evaluation.
+    Predict first: Two measurements of one model on the same batches, one right after the other,
+    give 2.31 and 2.34. What has been forgotten?
+
+    1. Remember the mode of each of `model.modules()` (it is its attribute `training`), then switch
+       to evaluation.
     2. Add up loss times number of targets, and the numbers.
     3. Switch back, even when something goes wrong on the way.
     """
@@ -114,8 +135,11 @@ def should_stop(losses: Sequence[float], patience: int, min_delta: float = 0.0) 
     """Say whether the last `patience` evaluations all failed to beat the best loss before them.
 
     `losses` are the validation losses so far, oldest first; to beat means to be lower by more than
-    `min_delta`. With a patience of 0 training never stops early. A loss that is not a number
-    beats nothing.
+    `min_delta`. With a patience of 0 training never stops early. A loss that is not a number (nan)
+    beats nothing, and any finite one beats it. (`math.isnan` needs `import math`.)
+
+    Predict first: The losses were 3.0, 2.0, 2.5, 2.25, and the patience is 2. The last one was
+    better than the one before it. Does training stop?
 
     1. With too few evaluations there is nothing to compare.
     2. The best of the old ones against the best of the last `patience`.
@@ -200,9 +224,14 @@ def train_step_mixed(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Do what `train_step` does, with the forward pass in half precision (`torch.autocast`).
 
-    With a `scaler` the loss is scaled before `backward`. The gradients are unscaled before
-    they are clipped, and where one is not finite the weights stay as they are and the scaler is
-    told. Returns (loss, norm) as `train_step` does, unscaled.
+    With a `scaler` the loss is scaled before `backward`, and the gradients are unscaled before they
+    are clipped. Where one is not finite (inf or nan), the weights stay as they are. The scaler is
+    told after each step whether all were finite; what it makes of that holds from the next step on.
+    Returns (loss, norm) as `train_step` does, unscaled.
+
+    Predict first: The smallest number above 0 in fp16 is about 0.00000006. A gradient is
+    0.00000001, the loss is multiplied by 65,536. What is left of the gradient without the scale,
+    and what with it?
 
     1. As in `train_step`, with the forward pass inside `torch.autocast(device_type, dtype)`.
     2. Multiply each share by the scale before `backward`; divide all gradients by it afterwards.
@@ -216,11 +245,17 @@ def orthogonalize(matrix: torch.Tensor, iterations: int = 5) -> torch.Tensor:
 
     This is the heart of Muon (Jordan 2024): the update then moves all directions equally far,
     where a raw gradient moves along a few. Newton-Schulz iteration with the polynomial
-    3.4445 x - 4.7750 x^3 + 2.0315 x^5; singular values end between about 0.7 and 1.2.
+    3.4445 x - 4.7750 x^3 + 2.0315 x^5; singular values that are not tiny end between about 0.7 and
+    1.2. A matrix of zeros stays one. The result is a new tensor.
 
-    1. Divide by the length (Frobenius), so that no singular value is above 1.
-    2. Work on the wide form: transpose a tall matrix first, and back at the end.
-    3. Each iteration: A = X X^T, then X <- a X + (b A + c A A) X.
+    Predict first: A matrix has the singular values 3 and 4. What are they after the division by its
+    length?
+
+    1. Work on the wide form: transpose a tall matrix first, and back at the end. (X X^T is then the
+       smaller of two squares.)
+    2. Divide by the length (Frobenius), so that no singular value is above 1. Add 1e-7 to it.
+    3. Each iteration: A = X X^T, then X <- a X + (b A + c A A) X, where a = 3.4445,
+       b = -4.7750 and c = 2.0315.
     """
     raise NotImplementedError("lesson 07: orthogonalize")
 
@@ -241,9 +276,18 @@ class Muon(torch.optim.Optimizer):
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Move every parameter by its orthogonalised Nesterov momentum.
 
-        1. momentum <- momentum + (1 - beta) (gradient - momentum).
-        2. Nesterov: look ahead by mixing the gradient in once more.
+        `self.param_groups` is a list of dictionaries with "params", "lr", "momentum" and
+        "weight_decay"; what each parameter has to remember goes into `self.state[parameter]`, a
+        dictionary that is empty at first. A parameter without a gradient stays as it is.
+
+        Predict first: A gradient becomes ten times as large. How much further does Muon move the
+        weights in its first step: ten times, a little, or not at all?
+
+        1. momentum <- momentum + (1 - beta) (gradient - momentum); it begins with zeros, and beta
+           is the group's "momentum".
+        2. Nesterov: look ahead by mixing the gradient in once more, as
+           gradient + beta (momentum - gradient).
         3. Orthogonalise; times sqrt(max(1, rows / columns)), so that tall matrices keep up.
-        4. Decay the weights by lr * weight_decay, then subtract lr times the update.
+        4. Shrink the weights by the factor 1 - lr * weight_decay, then subtract lr times the update.
         """
         raise NotImplementedError("lesson 07: Muon.step")

@@ -1,4 +1,4 @@
-# lesson 09, stub ad8f736ccdea (yours to fill in)
+# lesson 09, stub 4f19aa80ec7b (yours to fill in)
 """Lesson 09: generation. How a model that guesses one token writes a story, and how it hurries.
 
 Writing is a loop: ask the model what may come next, choose a token (lesson 08), append it, ask
@@ -82,8 +82,13 @@ def next_token_logits(
     """Return the model's logits for the token that follows a text.
 
     ids: (B, T), the whole text, of any length. cache: None, or the cache of this very text, holding
-    its first `cache.length` tokens (none at first); it is brought up to date.
+    its first `cache.length` tokens (none at first); as long as the text fits, it is brought up to
+    date.
     Returns (B, V).
+
+    Predict first: A model sees 6 tokens at most, and the text has 10. Which of its tokens, counted
+    from 0, does the model get to see, and what is the shape of the logits for 3 such texts and a
+    vocabulary of 50?
 
     1. The model sees the last block_size ids: the window.
     2. Without a cache: give it the window and keep the last place (`last_only=True`, and then
@@ -111,6 +116,10 @@ def generate(
     Returns (B, T + n), n at most max_new_tokens, prompt and stop tokens included.
     Raises ValueError for an empty prompt.
 
+    Predict first: Three stories are written side by side, with at most 6 new tokens. Their stop
+    tokens come as the 3rd, the 2nd and the 4th new token. How many columns are added to the
+    prompts?
+
     1. Ask for the logits, choose, append (`torch.cat`): that is the loop, under `writing(model)`.
     2. With a stop token, remember which rows have had theirs, (B,) bool, and put the stop token
        over whatever they choose now (`torch.where`). Leave the loop when all have.
@@ -127,7 +136,8 @@ class LayerCache:
     """The keys and values of one layer, for all tokens that the model has seen so far.
 
     The buffers `keys` and `values`, (B, H, capacity, D), have room to spare, so that a step writes
-    one token into them and copies nothing. `length` says how many tokens are in them.
+    one token into them and copies nothing. `length` says how many tokens are in them; it may be set
+    back (`KVCache.truncate`), and then what stands behind it counts no more.
     """
 
     def __init__(self) -> None:
@@ -142,8 +152,8 @@ class LayerCache:
     def make_room(self, like: torch.Tensor, capacity: int) -> None:
         """Given: larger buffers, of the kind of `like` (B, H, T, D), that begin with the kept."""
         batch, n_head, _, head_size = like.shape
-        keys = like.new_empty(batch, n_head, capacity, head_size)
-        values = torch.empty_like(keys)
+        keys = like.new_zeros(batch, n_head, capacity, head_size)
+        values = torch.zeros_like(keys)
         if self.length:
             keys[:, :, : self.length] = self.keys[:, :, : self.length]
             values[:, :, : self.length] = self.values[:, :, : self.length]
@@ -154,6 +164,9 @@ class LayerCache:
 
         k, v: (B, H, T, D), those of the T new tokens. Returns two tensors (B, H, length + T, D),
         oldest first. Raises ValueError where B or H are not those of the first call.
+
+        Predict first: There is room for 64 tokens at first, and for twice as many whenever it is
+        full. How often has room been made when 1000 tokens have come in one by one?
 
         1. Refuse another B or H: torch would stretch one text to several without a word.
         2. If there is not room enough, `make_room` for twice as many, at least for all that must
@@ -201,6 +214,9 @@ def measure_step(logits: torch.Tensor, token: int) -> Step:
 
     logits: (V,), -inf allowed. token: the id that was chosen, to be kept beside the numbers.
 
+    Predict first: A model holds two of its 8 tokens possible, and both equally likely. What is the
+    entropy: log(8), log(2), or 0?
+
     1. Probabilities by softmax; the largest of them.
     2. The entropy is the mean of -log p under p itself: -sum of p log p. A token that is impossible
        adds nothing, but 0 * log(0) is nan: `torch.special.entr` is -p log p with that settled.
@@ -215,6 +231,9 @@ def trace(model: GPT, ids: torch.Tensor, start: int = 1) -> list[Step]:
     only what was written is traced. start: at least 1, as nothing comes before the first token.
     Returns T - start steps. Each token is guessed from the block_size tokens before it, as in
     `generate`. Raises ValueError for more than one row, or start below 1.
+
+    Predict first: A text has 13 tokens. How many steps does its trace have from place 1 on, and
+    which place's logits are behind the first of them?
 
     1. One call of the model on the first block_size ids answers for all places within: the logits
        of place i - 1 guess token i.
@@ -239,7 +258,11 @@ def stream(
 ) -> Iterator[torch.Tensor]:
     """Yield what `generate` would append, each step as soon as it is known.
 
-    Arguments and errors as for `generate`. Yields tensors (B,), the ids of one step.
+    Arguments and errors as for `generate`. Yields tensors (B,), the ids of one step, which may be
+    trained on.
+
+    Predict first: A function with `yield` stands in the middle of `with writing(model):`, and the
+    caller has just got the first token. Are gradients recorded in the caller's code now: yes or no?
 
     1. `generate` with a `yield`. But between two steps the caller's code runs, and it must not find
        itself without gradients, nor the model in another mode: `writing` belongs around each
@@ -269,6 +292,9 @@ def speculative_decode(
     shape: what to do to logits (N, V) before the softmax, e.g. lesson 08's temperature or top_k.
     Returns (1, T + max_new_tokens). Raises ValueError for an empty prompt or more than one row.
     Source: Leviathan et al. (2023), algorithm 1.
+
+    Predict first: The draft proposes a token to which it gives probability 0.5, and the model 0.3.
+    How often is it kept: always, in 3 of 5 cases, or never?
 
     1. Draft: tokens x_1 .. x_n from the draft's distributions q_1 .. q_n. No more than fit into the
        model's window together with the text, and one less than are still wanted: the model adds

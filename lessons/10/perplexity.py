@@ -1,4 +1,4 @@
-# lesson 10, stub a69a815ab2c6 (yours to fill in)
+# lesson 10, stub 0cf1fd5a1988 (yours to fill in)
 """Lesson 10: how good is a model? Measures on text that it has not been trained on.
 
 All of them come from one number per token: the probability that the model gave to the token which
@@ -18,7 +18,9 @@ not been scored before. A small stride gives every token more context and costs 
     third window    reads 4-6, scores 7                          r   r   r   s
 
 Here `model` is any torch module for which model(ids), ids (B, T), returns (logits (B, T, V),
-anything); the GPT of lesson 05 is one. Texts are 1-D tensors of ids, on the model's device.
+anything); the GPT of lesson 05 is one. Texts are 1-D tensors of ids, on the model's device. Every
+measure asks the model in evaluation mode and without gradients, and leaves it as it was; whatever
+the precision of the logits, it goes on in float32.
 
 Shapes: N tokens in the text, T tokens in one window, V vocabulary.
 
@@ -60,6 +62,9 @@ def strided_windows(n_tokens: int, block_size: int, stride: int) -> list[tuple[i
     tokens begin + 1 .. end; of these, first .. end have not been scored before.
     Raises ValueError for a text of fewer than two tokens and for other strides and block sizes.
 
+    Predict first: 10 tokens, block_size 4, stride 4. How many windows does it take to score tokens
+    1 to 9, and how many tokens does the last one score?
+
     1. A window begins at 0, stride, 2 * stride, ... It ends block_size further on, or where the text
        ends: the last token is predicted but not read, so end is at most N - 1.
     2. `first` starts at 1 (token 0 has nothing before it) and after each window is end + 1.
@@ -90,9 +95,14 @@ def score(model: nn.Module, ids: torch.Tensor, block_size: int, stride: int) -> 
     Returns (sum of the surprises in nats, number of tokens scored, which is N - 1).
     Raises ValueError as `strided_windows` does.
 
+    Predict first: Three tokens are scored; the model gave them the probabilities 0.5, 0.5 and 0.25.
+    What is the sum of their surprises: log(1.25), log(16) or log(4)?
+
     1. Inside `evaluating`, go through the `predictions`.
-    2. `cross_entropy` gives a window's mean. Windows score different numbers of tokens, so
-       a mean of means would be wrong: turn each mean back into a sum before adding.
+    2. `cross_entropy` gives a window's mean. (It is lesson 00's: `from .bigram import cross_entropy,
+       softmax` at the top.) Windows score different numbers of tokens, so a mean of means would
+       be wrong: turn each mean back into a sum before adding.
+    3. `.item()` makes a plain number of a tensor with one number in it.
     """
     raise NotImplementedError("lesson 10: score")
 
@@ -102,8 +112,13 @@ def perplexity(model: nn.Module, ids: torch.Tensor, block_size: int, stride: int
 
     Arguments and errors as for `score`. Returns at least 1; inf where it is too large for a float.
 
+    Predict first: Two tokens were scored, with the probabilities 1/2 and 1/8. Is the perplexity 5,
+    the mean of 2 and 8, or 4?
+
     1. First the mean over all tokens, then exp: the mean of each window's exp is another, larger
        number.
+    2. math.exp raises an OverflowError where the result is too large; torch's exp gives inf, and in
+       float64 not before 10^308.
     """
     raise NotImplementedError("lesson 10: perplexity")
 
@@ -118,7 +133,9 @@ def bits_per_byte(total_nats: float, n_bytes: int) -> float:
     so count the bytes of the others, or begin the ids with <|endoftext|>, which is no text.
     Raises ValueError for n_bytes below 1.
 
-    1. A bit is log(2) nats.
+    Predict first: A model finds all 256 bytes equally likely. How many bits per byte does it need?
+
+    1. A bit is log(2) nats. (`math.log` needs `import math` at the top.)
     """
     raise NotImplementedError("lesson 10: bits_per_byte")
 
@@ -128,6 +145,9 @@ def bits_per_character(total_nats: float, n_characters: int) -> float:
 
     Equal to bits per byte for plain English, larger where a character takes several bytes. The rest
     is as for `bits_per_byte`. Raises ValueError for n_characters below 1.
+
+    Predict first: The text "你" has one character and three bytes. A model needs 24 bits for it. How
+    many bits are that per byte, and how many per character?
 
     1. As before, divided by another number.
     """
@@ -141,6 +161,9 @@ def next_token_accuracy(model: nn.Module, ids: torch.Tensor, block_size: int, st
 
     Arguments and errors as for `score`: each token after the first counts once.
 
+    Predict first: A model finds all 10 tokens equally likely. In a text in which every token occurs
+    equally often, how many of 100 predicted tokens are hits: 0, about 10 or 100?
+
     1. Inside `evaluating`, go through the `predictions` as in `score`.
     2. Count where `argmax` equals the target, and divide once, at the end.
     """
@@ -152,12 +175,17 @@ def top_predictions(model: nn.Module, ids: torch.Tensor, k: int) -> list[tuple[i
 
     ids: (T,), int64, at least one token and no more than the model can read at once.
     k: at least 1; the whole vocabulary where k is larger than it.
-    Returns [(id, probability), ...], most probable first; among equals the lowest id first.
+    Returns [(id, probability), ...], plain numbers, most probable first; among equals the lowest id
+    first.
     Raises ValueError for k below 1 and for a text without tokens.
+
+    Predict first: The probabilities are 0.1, 0.4, 0.2 and 0.3. With k = 1, what stands beside the
+    best token: 0.4 or 1.0?
 
     1. Inside `evaluating`, ask the model about `ids` as a batch of one, and take the logits of
        the last position.
-    2. Softmax over the whole vocabulary, then sort (`stable=True` keeps equals in order), then cut.
+    2. Softmax over the whole vocabulary, in float32 (`.float()`), then sort (`stable=True` keeps
+       equals in order), then cut.
     """
     raise NotImplementedError("lesson 10: top_predictions")
 
@@ -179,6 +207,9 @@ def calibration_curve(
     nothing fell into a bin, its count is 0 and the other two are nan.
     Raises ValueError for bins below 1.
 
+    Predict first: Five bins, and a confidence of exactly 1. Which bin does it belong to, counted
+    from 0: 4 or 5?
+
     1. Collect, over all windows, each first choice's probability and whether it was right.
     2. Which bin does each belong to? Multiply, round down, and mind a confidence of exactly 1.
     3. `torch.bincount` counts; with `weights` it adds up. Divide the sums by the counts.
@@ -192,6 +223,9 @@ def expected_calibration_error(
     """Return how far confidence and accuracy lie apart, on average over tokens: 0 is perfect.
 
     confidence, accuracy, count: (bins,), as from `calibration_curve`.
+
+    Predict first: One bin of 1 token has a gap of 0.2, one of 3 tokens a gap of 0.4. Is the error
+    0.3 or 0.35?
 
     1. The gap of each bin, whichever way it points.
     2. A bin counts as much as it has tokens; empty ones (nan) count nothing.
