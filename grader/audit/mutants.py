@@ -5,10 +5,13 @@ import random
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 from ..bank import BANK, Variant, solution_of
 from ..stubs import find_regions
 from ..syllabus import Lesson
+
+Some = TypeVar("Some")
 
 # Operators that change what the learner writes; those with arguments of their own are left out.
 LEFT_OUT = ("RemoveDecorator", "VariableReplacer", "VariableInserter")
@@ -39,11 +42,11 @@ def all_mutants(lesson: Lesson) -> list[Mutant]:
     return list(found.values())
 
 
-def sample(mutants: list[Mutant], count: int, seed: int = 0) -> list[Mutant]:
+def sample(every: list[Some], count: int, seed: int = 0) -> list[Some]:
     """Return some of them, always the same ones."""
-    if count >= len(mutants):
-        return mutants
-    return random.Random(seed).sample(mutants, count)
+    if count >= len(every):
+        return every
+    return random.Random(seed).sample(every, count)
 
 
 def explained(lesson: Lesson) -> dict[tuple[str, str, str], str]:

@@ -116,7 +116,7 @@ SEVERAL = f"""
 import shutil, sys
 import grader.audit.measures as measures
 from grader.__main__ import main
-measures.QUICK = measures.Effort(right_seeds=2, wrong_seeds=1, mutants=8)
+measures.QUICK = measures.Effort(right_seeds=2, wrong_seeds=1, mutants=8, names=9)
 for scene in sys.argv[1:]:
     for kind, place in {PLACES!r}.items():
         shutil.copy(f"scenes/{{scene}}_{{kind}}", place)
