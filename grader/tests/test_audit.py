@@ -208,7 +208,9 @@ def test_a_verdict_that_hangs_on_the_seed_is_found(audits):
 
 def test_a_record_that_is_not_fresh_is_found(audits):
     text = audits["stale"]
-    assert "stale: thrice is recorded otherwise, or not at all; `python -m grader record 03`" in text
+    assert (
+        "stale: thrice is recorded otherwise, or not at all; `python -m grader record 03`" in text
+    )
     assert text.endswith("exit 1")
 
 
