@@ -103,7 +103,10 @@ def add_predictions(solution: str, lesson: Lesson) -> str:
         indent = " " * docstring.col_offset
         text = f"Predict first: {predictions[region.name]}"
         width = 100 - len(indent)
-        lines[way[0] : way[0]] = [*(indent + part for part in textwrap.wrap(text, width)), ""]
+        lines[way[0] : way[0]] = [
+            *(indent + part for part in textwrap.wrap(text, width, break_on_hyphens=False)),
+            "",
+        ]
     return "\n".join(lines)
 
 

@@ -1,7 +1,10 @@
 """Check a lesson again whenever you save a file of it, until Ctrl-C."""
 
 import argparse
+import contextlib
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,20 +27,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Check once, then after every change."""
     lesson = checked_lesson(options.lesson)
-    try:
-        watch(lesson, options.mine)
-    except KeyboardInterrupt:
-        print(f"\nno longer watching lesson {lesson.number}", flush=True)
+    stop = threading.Event()
+
+    def interrupt(signum: int, frame: object) -> None:
+        stop.set()  # an exception can be swallowed on its way, by a destructor for one
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
+    with contextlib.suppress(KeyboardInterrupt):
+        watch(lesson, options.mine, stop)
+    print(f"\nno longer watching lesson {lesson.number}", flush=True)
     return INTERRUPTED
 
 
-def watch(lesson: Lesson, mine: bool) -> None:
-    """Check the lesson whenever one of its files changes; ends with KeyboardInterrupt only."""
+def watch(lesson: Lesson, mine: bool, stop: threading.Event) -> None:
+    """Check the lesson whenever one of its files changes, until `stop` is set."""
     from grader.judge.session import CAN_END_LOOPS, Session
     from grader.judge.telling import judge_lesson, short_lines
 
     with Session(apart=not CAN_END_LOOPS, mine=mine) as session:
-        for saved in changes(ROOT / "lessons" / lesson.number):
+        for saved in changes(ROOT / "lessons" / lesson.number, stop):
             results, blocks = judge_lesson(lesson, session)
             clear()
             if saved:
@@ -46,7 +55,7 @@ def watch(lesson: Lesson, mine: bool) -> None:
             print(f"\nwatching lessons/{lesson.number}; Ctrl-C ends", flush=True)
 
 
-def changes(folder: Path) -> Iterator[str]:
+def changes(folder: Path, stop: threading.Event) -> Iterator[str]:
     """Yield "" at once, then the name of a file that was saved, whenever one was."""
     from watchfiles import Change
     from watchfiles import watch as watch_files
@@ -55,7 +64,9 @@ def changes(folder: Path) -> Iterator[str]:
         return Path(path).suffix == ".py" and Path(path).parent.name == folder.name
 
     # begun before the first check: what is saved while the checks run is not missed
-    waiting = watch_files(folder, watch_filter=ours, yield_on_timeout=True, rust_timeout=100)
+    waiting = watch_files(
+        folder, watch_filter=ours, stop_event=stop, yield_on_timeout=True, rust_timeout=100
+    )
     next(waiting)
     yield ""
     for found in waiting:

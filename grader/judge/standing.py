@@ -14,7 +14,7 @@ from .paths import ROOT, file_of, place_of_step, shown
 from .progress import Progress, hash_of
 from .report import in_order, next_line, score
 
-CHECK = re.compile(r"^def (test_\w+)", re.MULTILINE)
+CHECK = re.compile(r"^@check\(.*?^def (test_\w+)", re.MULTILINE | re.DOTALL)
 BLOCKED = re.compile(r"next: blocked by lesson (\d\d)")
 
 

@@ -8,6 +8,7 @@ import pytest
 from grader.bank import wrong_variants
 from grader.checks import Check
 from grader.judge.runner import load_checks
+from grader.judge.standing import check_names
 from grader.syllabus import find_lesson
 from grader.tests.course_copy import Course
 
@@ -96,6 +97,7 @@ def test_checkpoints_run_with_ones_own_library_alone():
         "test_your_tokenizer_gives_a_story_back",
         "test_your_model_learns_a_story_by_heart",
     }
+    assert check_names(lesson) == [c.name for c in load_checks(lesson)]  # what the board counts
     every: list[Check] = load_checks(lesson, mine=True)
     assert all(check.points == 0 for check in every if check.mine)
 

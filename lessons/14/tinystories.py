@@ -1,4 +1,4 @@
-# lesson 14, stub 74f5018f80e3 (yours to fill in)
+# lesson 14, stub bdb125009cd1 (yours to fill in)
 """Lesson 14: the capstone. A model of your own that tells stories.
 
     python -m lessons.tinystories run          # with your own library: the whole way
@@ -48,8 +48,8 @@ def batch_budget(
     moments (16 bytes a parameter), and the largest single thing in a forward pass, the logits of
     one micro-batch in fp32 with their gradient. Accumulation costs time, not memory.
 
-    Predict first: A million training tokens; a micro-batch of 8 windows of 256 tokens, 3 micro-
-    batches to a step. About how many steps is that: 40, 160 or 490?
+    Predict first: A million training tokens; a micro-batch of 8 windows of 256 tokens, 3
+    micro-batches to a step. About how many steps is that: 40, 160 or 490?
 
     1. Multiply for the tokens of a step; divide, rounding up, for the steps. (`math.ceil` rounds up;
        it needs `import math` at the top of the file.)
