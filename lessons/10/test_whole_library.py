@@ -44,7 +44,8 @@ def first_run(lesson):
 @checkpoint("perplexity")
 def test_your_library_trains_a_model(lesson, expect):
     """Your library trains a model on stories, and measures honestly what it has learnt."""
-    _, valid, (train, held_out), model, run = first_run(lesson)
+    bpe, valid, (train, held_out), model, run = first_run(lesson)
+    expect(bpe.decode(bpe.encode(valid[0])), valid[0], of="a story, encoded and decoded")
     expect(len(valid) + train.count(max(train)), len(STORIES), of="the number of stories")
     losses = [run.read("first_loss"), run.read("last_loss")]
     expect.true(
