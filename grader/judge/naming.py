@@ -45,14 +45,20 @@ def recognise(mine: dict[str, list[Any]], answers: Answers) -> dict[str, str]:
         _differs_in_value(entries, answers.sketches.get(c, [])) for c, entries in telling.items()
     ):
         return {}
+    wrong = {c for c, e in telling.items() if not same_sketch(e, answers.sketches.get(c, []))}
     found = [
         mistake
-        for mistake in answers.wrong
-        if all(same_sketch(answers.of_mistake(mistake, c), e) for c, e in telling.items())
+        for mistake, known in answers.wrong.items()  # known: the checks in which it shows
+        if known.keys() & telling.keys() == wrong
+        and all(same_sketch(known[c], telling[c]) for c in wrong)
     ]
-    if len({answers.mistakes[mistake]["says"] for mistake in found}) != 1:
+    if not found:
         return {}
-    return {"name": found[0], **answers.mistakes[found[0]]}
+    # two mistakes at once may show no more than one of them here: that one is made in any case
+    in_all = set.intersection(*(set(mistake.split("+")) for mistake in found))
+    named = next((mistake for mistake in found if {mistake} == in_all), found[0])
+    says = {answers.mistakes[m]["says"] for m in found if named not in m.split("+") or m == named}
+    return {"name": named, **answers.mistakes[named]} if len(says) == 1 else {}
 
 
 def sketches(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
