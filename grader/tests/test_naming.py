@@ -162,6 +162,16 @@ def test_a_slip_in_an_earlier_step_is_not_called_a_mistake_of_this_one(tmp_path)
     assert name_mistake("Scale.forward", CHECKS, target, answers) == {}
 
 
+def test_what_two_explanations_share_is_named(tmp_path):
+    thrice = MISTAKES["thrice"][1]
+    both = thrice.replace('f"a{i}"', 'f"b{i}"')  # seen in a later step only
+    known = {"thrice": MISTAKES["thrice"], "thrice+named_b": ("It is both.", both)}
+    answers = recorded(tmp_path, known)
+    assert named(tmp_path, thrice, answers) == "thrice"
+    other = recorded(tmp_path, {"thrice": known["thrice"], "cubed+named_b": ("It is both.", both)})
+    assert named(tmp_path, thrice, other) == ""  # either could be it
+
+
 # what is said
 
 
