@@ -89,7 +89,6 @@ def cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     the logit -inf and came all the same is infinitely surprising: the loss is inf.
     targets: (N,), int64, the id of the right token of each row, 0 <= target < V.
     Returns a tensor with no dimensions (a scalar) through which gradients can flow.
-    The mean over nothing (N = 0) is nan, as in torch.
     Raises ValueError when the shapes are not exactly (N, V) and (N,); (N, 1) is refused too.
 
     1. log(softmax(...)) is -inf as soon as a probability rounds to 0. Write the logarithm of the

@@ -86,7 +86,8 @@ def next_token_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor
 
     logits: (B, T, V), of any float type; the loss is computed in 32 bits. targets: (B, T), int64,
     the true next tokens; where one is IGNORE (-1), that place does not count. (If none counts,
-    there is no mean: nan, as in torch.) Returns a scalar.
+    there is no mean: nan, as in torch. See to it here, if your `cross_entropy` cannot.) Returns a
+    scalar.
 
     1. Lesson 00's `cross_entropy` wants rows: (B * T, V) and (B * T,). (`from .bigram import
        cross_entropy` at the top of the file; `flatten` or `reshape` makes rows.)

@@ -318,7 +318,7 @@ def train_bpe(text: str | Iterable[str], vocab_size: int) -> list[tuple[bytes, b
     for _ in range(vocab_size - 257):
         counts = count_pairs(words)
         if not counts:
-            break
+            return merges
         left, right = max(counts, key=lambda pair: (counts[pair], -pair[0], -pair[1]))
         words = {merge_pair(ids, (left, right), len(token_bytes)): n for ids, n in words.items()}
         merges.append((token_bytes[left], token_bytes[right]))

@@ -1,4 +1,4 @@
-# lesson 05, stub 7901b29e8a64 (yours to fill in)
+# lesson 05, stub 7f82692e3d12 (yours to fill in)
 """Lesson 05: the model. Everything so far, stacked: a GPT that can take GPT-2's weights and speak.
 
 Tokens and positions become vectors (lesson 02), a stack of blocks (lesson 04) works on them, a last
@@ -88,7 +88,8 @@ def next_token_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor
 
     logits: (B, T, V), of any float type; the loss is computed in 32 bits. targets: (B, T), int64,
     the true next tokens; where one is IGNORE (-1), that place does not count. (If none counts,
-    there is no mean: nan, as in torch.) Returns a scalar.
+    there is no mean: nan, as in torch. See to it here, if your `cross_entropy` cannot.) Returns a
+    scalar.
 
     Predict first: Logits of the shape (2, 3, 5) meet targets of the shape (2, 3), of which two are
     -1. How many numbers is the mean taken over, and what shape has the loss?
