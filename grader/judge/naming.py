@@ -54,9 +54,9 @@ def recognise(mine: dict[str, list[Any]], answers: Answers) -> dict[str, str]:
     ]
     if not found:
         return {}
-    # two mistakes at once may show no more than one of them here: that one is made in any case
-    in_all = set.intersection(*(set(mistake.split("+")) for mistake in found))
-    named = next((mistake for mistake in found if {mistake} == in_all), found[0])
+    # Two mistakes at once may show no more here than one of them, which is made in any case. Single
+    # mistakes are recorded before the pairs that hold them.
+    named = found[0]
     says = {answers.mistakes[m]["says"] for m in found if named not in m.split("+") or m == named}
     return {"name": named, **answers.mistakes[named]} if len(says) == 1 else {}
 
