@@ -15,7 +15,7 @@ OURS = ("grader", "lessons", "solutions")
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """One subcommand for each file in `grader/commands/`."""
+    """One subcommand for each file in `grader/commands/`; `grade_all.py` is `grade-all`."""
     parser = argparse.ArgumentParser(
         prog="python -m grader",
         description="The course's judge. Without a command: how far you are, and what comes next.",
@@ -24,7 +24,8 @@ def build_parser() -> argparse.ArgumentParser:
     for found in pkgutil.iter_modules(commands.__path__):
         command = importlib.import_module(f"{commands.__name__}.{found.name}")
         text = (command.__doc__ or "").partition("\n")[0]
-        subparser = subparsers.add_parser(found.name, help=text, description=text)
+        name = found.name.replace("_", "-")
+        subparser = subparsers.add_parser(name, help=text, description=text)
         command.add_arguments(subparser)
         subparser.set_defaults(run=command.run)
     return parser

@@ -23,6 +23,7 @@ class Step:
     hints: dict[str, tuple[str, ...]] = field(
         default_factory=dict
     )  # check -> idea, direction, line
+    forbids: tuple[str, ...] = ()  # library functions that would do it; see judge/forbidden.py
 
 
 @dataclass(frozen=True)
@@ -59,15 +60,26 @@ def find_lesson(number: str, lessons: tuple[Lesson, ...] | None = None) -> Lesso
 def read_syllabus(path: Path = SYLLABUS) -> tuple[Lesson, ...]:
     """Return the lessons in order. Raises CourseError, a sentence, for anything that is wrong."""
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        return parse_syllabus(path.read_text(encoding="utf-8"), path.name)
     except FileNotFoundError:
         raise CourseError(f"no file {path}, the list of lessons") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise CourseError(f"{path.name} is no valid TOML: {error}") from None
+
+
+def parse_syllabus(text: str, name: str) -> tuple[Lesson, ...]:
+    """Return the lessons of a syllabus; `name` is what messages call it. Raises CourseError.
+
+    Numbers rise, unless it says `order = "own"`: an instructor's order (see instructor/course.py).
+    """
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise CourseError(f"{name} is no valid TOML: {error}") from None
     lessons: list[Lesson] = []
-    for position, entry in enumerate(_tables(table, "lesson", path.name), start=1):
-        lesson = _read_lesson(entry, f"{path.name}, lesson {entry.get('number', f'#{position}')}")
-        _check_place(lesson, lessons, path.name)
+    for position, entry in enumerate(_tables(table, "lesson", name), start=1):
+        lesson = _read_lesson(entry, f"{name}, lesson {entry.get('number', f'#{position}')}")
+        _check_place(lesson, lessons, name, rising=table.get("order") != "own")
         lessons.append(lesson)
     return tuple(lessons)
 
@@ -91,7 +103,7 @@ def _read_lesson(entry: dict[str, Any], where: str) -> Lesson:
 
 
 def _read_step(table: dict[str, Any], where: str) -> Step:
-    optional = ("points", "prediction", "reveals", "hints")
+    optional = ("points", "prediction", "reveals", "hints", "forbids")
     texts = _texts({key: v for key, v in table.items() if key not in optional}, Step, where)
     points, hints = table.get("points", 0), table.get("hints", {})
     if type(points) is not int or points < 0:
@@ -107,15 +119,20 @@ def _read_step(table: dict[str, Any], where: str) -> Step:
         if not isinstance(three, list) or [type(text) for text in three] != [str] * 3:
             raise CourseError(f"{where}: the hints for {check} must be three texts")
     pairs = {check: tuple(three) for check, three in hints.items()}
-    return Step(**texts, points=points, prediction=prediction, reveals=reveals, hints=pairs)
+    forbids = table.get("forbids", [])
+    if not isinstance(forbids, list) or not all(isinstance(name, str) for name in forbids):
+        raise CourseError(f"{where}: forbids must be a list of names in quotes")
+    told = {"prediction": prediction, "reveals": reveals, "hints": pairs}
+    return Step(**texts, points=points, **told, forbids=tuple(forbids))
 
 
-def _check_place(lesson: Lesson, earlier: list[Lesson], file: str) -> None:
+def _check_place(lesson: Lesson, earlier: list[Lesson], file: str, rising: bool) -> None:
     """Refuse a lesson that repeats an earlier one or needs one that does not stand before it."""
     where = f"{file}, lesson {lesson.number}"
     if len(lesson.number) != 2 or not (lesson.number.isascii() and lesson.number.isdigit()):
         raise CourseError(f'{where}: the number must be two digits in quotes, such as "05"')
-    if earlier and lesson.number <= earlier[-1].number:
+    taken = [other.number for other in earlier]
+    if lesson.number in taken or (rising and lesson.number < max(taken, default="")):
         raise CourseError(f"{where}: it stands after lesson {earlier[-1].number}")
     if not lesson.module.isidentifier() or lesson.module in [other.module for other in earlier]:
         raise CourseError(f"{where}: {lesson.module!r} cannot be its module's name, or is taken")

@@ -1,72 +1,152 @@
-"""Judges one submission and writes its report.
+"""Judges one submission.
 
 The supervisor takes one file and nothing else, draws a seed that nobody knows, knows the right
 answers, owns the clock, and alone says what passed. Of the sandbox it believes nothing but values.
 """
 
-import os
 import secrets
-import stat
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from lessons.engine.errors import CourseError
 from lessons.engine.files import write_json
 
 from ..checks import Check
-from ..judge.answers import read_answers
 from ..judge.backends import Backend
 from ..judge.naming import name_mistake
 from ..judge.paths import judged_path
 from ..judge.report import as_report
-from ..judge.runner import FAILED, Result, Target, load_checks, right_answers, run_check
+from ..judge.runner import FAILED, Result, Target, run_check
 from ..syllabus import Lesson
+from .exam import Exam
 from .sandbox import InASandbox
+from .taking import Taken, take_submission
 
-MAX_BYTES = 256 << 10  # of a submission; our longest solution has 20 KB
+SCHEMA = 1  # of the report; `report.schema.json` describes it
 BUDGET = 180.0  # seconds for one submission; an honest one takes 10
 MAX_TEXT = 4000  # characters of any text that the submission had a hand in
 
 
 def judge_submission(
-    file: Path,
+    path: Path,
     lesson: Lesson,
     backend: Backend,
     seed: int | None = None,
+    *,
+    student: str = "",
+    checks: Sequence[Check] | None = None,
     budget: float = BUDGET,
 ) -> dict[str, Any]:
-    """Return the report on one submission; a file that cannot be taken gets no points.
+    """Return the report on one submission, judged by itself; see `judge`."""
+    exam = Exam(lesson, draw_seed() if seed is None else seed, checks)
+    return judge(path, exam, backend, student, budget)
 
-    Points come from a secret seed (it stands in the report, and given again it replays the
+
+def draw_seed() -> int:
+    """Return a seed that nobody knows."""
+    return 1 + secrets.randbits(31)
+
+
+def judge(
+    path: Path, exam: Exam, backend: Backend, student: str = "", budget: float = BUDGET
+) -> dict[str, Any]:
+    """Return the report on one submission; one that cannot be taken gets no points.
+
+    Points come from the exam's secret seed (it stands in the report, and given again it replays the
     verdict); the names of mistakes come from a second look at the public one.
     """
-    seed = 1 + secrets.randbits(31) if seed is None else seed
-    checks, answers = load_checks(lesson), read_answers(lesson.number)
+    began = time.monotonic()
+    taken = take_submission(path, exam.lesson)
+    if taken.source is None:
+        return no_verdict(exam, student, taken.refused, taken, isinstance(backend, InASandbox))
+    results = judge_source(taken.source, exam, backend, began + budget)
+    isolated, seconds = isinstance(backend, InASandbox), time.monotonic() - began
+    return report_of(exam, student, results, about(taken), isolated, seconds)
+
+
+def no_verdict(
+    exam: Exam, student: str, reason: str, taken: Taken | None = None, isolated: bool = True
+) -> dict[str, Any]:
+    """Return the report on what could not be judged: no points, and one sentence that says why."""
+    results = [refused(check, reason) for check in exam.checks]
+    file = about(taken or Taken(None, "", refused=reason))
+    return report_of(exam, student, results, file, isolated, 0.0)
+
+
+def report_of(
+    exam: Exam,
+    student: str,
+    results: Sequence[Result],
+    file: dict[str, Any],
+    isolated: bool,
+    seconds: float,
+) -> dict[str, Any]:
+    """Return what JSON can hold of a verdict."""
+    report = as_report(exam.lesson, [described(result, exam) for result in results], exam.seed)
+    return readable(
+        {
+            "schema": SCHEMA,
+            "student": student,
+            "submission": file,
+            "version": exam.version,
+            "isolated": isolated,
+            "judged": datetime.now(UTC).isoformat(timespec="seconds"),
+            "seconds": round(seconds, 2),
+            **report,
+        }
+    )
+
+
+def judge_source(source: bytes, exam: Exam, backend: Backend, until: float) -> list[Result]:
+    """Return the results of all checks on one module.
+
+    until: on the monotonic clock; what has not begun by then is not run.
+    """
     results: list[Result] = []
     names: dict[str, dict[str, str]] = {}  # step -> its mistake
-    until = time.monotonic() + budget
-    try:
-        source = take_file(file)
-    except CourseError as error:
-        return report_of(lesson, [refused(check, str(error)) for check in checks], seed, backend)
+    endless = False
     with tempfile.TemporaryDirectory(prefix="course-submission-") as folder:
-        (Path(folder) / f"{lesson.module}.py").write_bytes(source)
-        target = Target(lesson, judged_path(lesson.number, home=Path(folder)), backend)
-        for check in checks:
+        (Path(folder) / f"{exam.lesson.module}.py").write_bytes(source)
+        target = Target(exam.lesson, judged_path(exam.lesson.number, home=Path(folder)), backend)
+        for check in exam.checks:
             if time.monotonic() > until:
-                result = refused(check, f"not run: the submission's {budget:.0f} s are over")
-            else:
-                right = right_answers(check, lesson, answers, seed)
-                result = run_check(check, target, right, seed)
-                if result.verdict == FAILED and result.seconds < check.seconds:
-                    if check.step not in names:
-                        names[check.step] = name_mistake(check.step, checks, target, answers)
-                    result.mistake = names[check.step]
+                results.append(refused(check, "not run: the time for one submission is over"))
+                continue
+            result = run_guarded(check, target, exam, quick=endless)
+            endless = endless or result.too_long
+            if result.verdict == FAILED and not result.too_long:
+                if check.step not in names:
+                    quick = [shortened(other) for other in exam.checks]
+                    names[check.step] = name_mistake(check.step, quick, target, exam.answers)
+                result.mistake = names[check.step]
             results.append(result)
-    return report_of(lesson, results, seed, backend)
+    return results
+
+
+def run_guarded(check: Check, target: Target, exam: Exam, quick: bool) -> Result:
+    """Return the result of a check; it has passed only if its hidden checks have passed too.
+
+    quick: one wait is enough; after a check that ran out of time the others get a tenth of theirs.
+    """
+    result = run_check(shortened(check) if quick else check, target, exam.right(check), exam.seed)
+    for guard in exam.guards.get(check.name, []) if result.passed else []:
+        seen = run_check(shortened(guard) if quick else guard, target, exam.right(guard), exam.seed)
+        result.seconds += seen.seconds
+        if not seen.passed:
+            result.verdict, result.guard, result.too_long = FAILED, guard.name, seen.too_long
+            result.symptom, result.ask, result.where = seen.symptom, seen.ask, seen.where
+            result.details = f"in a hidden check: {guard.gain}\n{seen.details}".strip()
+            break
+    return result
+
+
+def shortened(check: Check) -> Check:
+    """Return the check with a tenth of its time."""
+    return replace(check, seconds=check.seconds / 10)
 
 
 def refused(check: Check, reason: str) -> Result:
@@ -74,30 +154,22 @@ def refused(check: Check, reason: str) -> Result:
     return Result(check.name, check.step, check.points, FAILED, symptom=reason)
 
 
-def report_of(
-    lesson: Lesson, results: Sequence[Result], seed: int, backend: Backend
-) -> dict[str, Any]:
-    """Return what JSON can hold of a verdict."""
-    report = as_report(lesson, [result.as_dict() for result in results], seed)
-    return {"isolated": isinstance(backend, InASandbox), **readable(report)}
+def described(result: Result, exam: Exam) -> dict[str, Any]:
+    """Return a result as plain values, with what the check is good for."""
+    gain = next((check.gain for check in exam.checks if check.name == result.check), "")
+    return {**result.as_dict(), "gain": gain}
 
 
-def take_file(file: Path) -> bytes:
-    """Return what stands in a submitted file. Raises CourseError for anything but a small file."""
-    try:
-        # a link may lead to somebody else's file, and a pipe would never end
-        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError as error:
-        raise CourseError(f"{file.name} cannot be taken: {error.strerror}") from None
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise CourseError(f"{file.name} cannot be taken: it is no ordinary file")
-        source = os.read(descriptor, MAX_BYTES + 1)
-    finally:
-        os.close(descriptor)
-    if len(source) > MAX_BYTES:
-        raise CourseError(f"{file.name} cannot be taken: it is larger than {MAX_BYTES >> 10} KB")
-    return source
+def about(taken: Taken) -> dict[str, Any]:
+    """Return what a report says about the file that was handed in."""
+    size = 0 if taken.source is None else len(taken.source)
+    return {
+        "file": taken.name,
+        "sha256": taken.sha256,
+        "bytes": size,
+        "refused": taken.refused,
+        "notes": list(taken.notes),
+    }
 
 
 def readable(value: Any) -> Any:
@@ -113,6 +185,6 @@ def readable(value: Any) -> Any:
 
 
 def write_report(report: dict[str, Any], path: Path) -> None:
-    """Write a report where the notebook's cells will read it."""
+    """Write a report, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, report)

@@ -7,10 +7,11 @@ in this process or in another one. A request is a dict:
     target    0 for the module, or the number of an object that an earlier call made
     name      what to call or read: "softmax", "BPETokenizer.gpt2", "" for the object itself
     args, kwargs
+    forbids   library functions that are to be written here (see `forbidden.py`), or nothing
 
 and so is an answer: `value`, or `raised` or `refused` instead; and what happened beside it:
 `changed` (arguments that were changed in place), `settings` (settings and functions of torch that
-were changed, and have been put back), `printed`.
+were changed, and have been put back), `used` (forbidden functions that were called), `printed`.
 """
 
 import contextlib
@@ -28,6 +29,7 @@ import torch
 from . import toys
 from .border import Handle, Packet, RefusedError, Seed, describe_kind, pack, unpack
 from .elsewhere import Elsewhere, device_of
+from .forbidden import Watch
 from .gradients import NoGradientError, gradients
 from .paths import take_path
 from .raised import ModuleMissingError, PartMissingError, TimeUpError, clean, describe_raised
@@ -51,7 +53,7 @@ class Bench:
     def answer(self, request: Packet) -> Packet:
         """Do what is asked. Never raises for anything that the learner's code does."""
         printed = Printed()
-        beside: dict[str, Any] = {"changed": [], "settings": []}
+        beside: dict[str, Any] = {"changed": [], "settings": [], "used": []}
         loading = self.module is None
         if loading:
             take_path(self.folders)
@@ -61,7 +63,7 @@ class Bench:
                     self.load_module()
                     loading = False
                 with keep_settings(beside["settings"]):
-                    value = self.do(request, beside["changed"])
+                    value = self.do(request, beside["changed"], beside["used"])
                 packet = pack({"value": value}, self.keep)
             except (RefusedError, NoGradientError) as error:
                 packet = pack({"refused": str(error)})
@@ -85,7 +87,7 @@ class Bench:
             self.module = importlib.import_module(f"lessons.{self.module_name}")
         torch.manual_seed(FIRST_SEED + self.seed)
 
-    def do(self, request: Packet, changed: list[str]) -> Any:
+    def do(self, request: Packet, changed: list[str], used: list[str]) -> Any:
         """Return the result of one request, and note which arguments it changed in place."""
         given = unpack(Packet(request.tree, [t.clone() for t in request.tensors]), self.fetch)
         if given["do"] == "toy":
@@ -102,12 +104,14 @@ class Bench:
         if given["do"] == "put":
             setattr(thing, *args)
             return None
-        if given["do"] == "grad":
-            return gradients(thing, *args, **kwargs)
-        with Elsewhere() if given["do"] == "describe" else contextlib.nullcontext():
-            result = thing(*args, **kwargs)
-        if given.get("listed"):
-            result = list(islice(iter(result), given["first"] or MAX_ITEMS))
+        forbids = given.get("forbids")
+        with Watch(forbids, used) if forbids else contextlib.nullcontext():
+            if given["do"] == "grad":
+                return gradients(thing, *args, **kwargs)
+            with Elsewhere() if given["do"] == "describe" else contextlib.nullcontext():
+                result = thing(*args, **kwargs)
+            if given.get("listed"):
+                result = list(islice(iter(result), given["first"] or MAX_ITEMS))
         self.note_changes(request, args, kwargs, thing, changed)
         if given["do"] == "keep":
             return self.register(result)

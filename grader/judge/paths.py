@@ -50,7 +50,7 @@ def needed_lessons(lesson: Lesson, every: Sequence[Lesson]) -> list[Lesson]:
         if number not in needed:
             needed.add(number)
             waiting += by_number[number].needs
-    return [by_number[number] for number in sorted(needed)]
+    return [other for other in every if other.number in needed]
 
 
 def own_lessons(lesson: Lesson, every: Sequence[Lesson], mine: bool = False) -> list[str]:

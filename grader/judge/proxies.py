@@ -6,7 +6,7 @@ methods can be called and whose weights can be set.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ import torch
 from .backends import Backend, DiedError
 from .bench import TimeUpError
 from .border import Handle, Packet, Seed, pack, unpack
+from .forbidden import calls
 from .verdicts import LearnerError, NotWrittenError, TooLongError, WrongError
 
 MAX_TOLD = 60  # characters of an argument in a message
@@ -22,8 +23,15 @@ MAX_TOLD = 60  # characters of an argument in a message
 class Lesson:
     """The module under judgement."""
 
-    def __init__(self, backend: Backend, seconds: float, complain: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        seconds: float,
+        complain: Callable[[str], None],
+        forbids: Sequence[str] = (),
+    ) -> None:
         self._backend = backend
+        self._forbids = list(forbids)
         self._seconds = seconds
         self._until = time.monotonic() + seconds
         self._complain = complain
@@ -67,7 +75,8 @@ class Lesson:
         self, do: str, target: int, name: str, args: Any = (), kwargs: Any = None, **more: Any
     ) -> Any:
         request = {"do": do, "target": target, "name": name, "args": args, "kwargs": kwargs or {}}
-        packet = pack({**request, **more}, _handle)
+        watch = {"forbids": self._forbids} if self._forbids else {}
+        packet = pack({**request, **more, **watch}, _handle)
         called = ".".join(filter(None, [self._kinds.get(target, ""), name.removeprefix("@")]))
         seconds = self._until - time.monotonic()
         if seconds <= 0:
@@ -86,6 +95,8 @@ class Lesson:
             )
         for setting in answer["settings"]:
             self._complain(f"{called} changed {setting}, for everything that comes after it")
+        if answer["used"]:
+            raise WrongError(calls(called, answer["used"][0]))
         if "refused" in answer:
             raise WrongError(f"{called} {'has' if do == 'load' else 'gives'} {answer['refused']}")
         if "raised" in answer:
@@ -99,7 +110,7 @@ class Lesson:
 
     def _open(self, answer: Packet) -> dict[str, Any]:
         """Take an answer apart, trusting nothing about it."""
-        wanted = {"changed": list, "settings": list, "printed": str}
+        wanted = {"changed": list, "settings": list, "used": list, "printed": str}
         try:
             opened = unpack(answer, self._thing)
             if (

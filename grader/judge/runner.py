@@ -12,10 +12,12 @@ from lessons.engine.errors import CourseError
 
 from ..checks import Check
 from ..syllabus import Lesson as SyllabusLesson
+from ..syllabus import Step
 from .answers import PUBLIC_SEED, Answers
 from .backends import Backend, InThisProcess
 from .drawing import Draw
 from .expecting import Expect, MissingAnswerError
+from .forbidden import calls, found_in_text
 from .paths import ROOT, judged_path, place_of_step, shown
 from .proxies import Lesson
 from .verdicts import LearnerError, NotWrittenError, SkippedError, TooLongError, WrongError
@@ -61,6 +63,7 @@ class Result:
     )  # the largest deviation, in tolerances, as far as it is a matter of size
     first: str = ""  # an earlier step that fails too
     mistake: dict[str, str] = field(default_factory=dict)  # the named one: name, says, ask, look
+    guard: str = ""  # the hidden check that failed in its place; in authoritative grading alone
 
     @property
     def passed(self) -> bool:
@@ -122,7 +125,7 @@ def record(
     expect = Expect(right=None)
     chance = seed if chance is None else chance
     with target.backend.session(target.lesson.module, target.folders, chance):
-        lesson = Lesson(target.backend, check.seconds, expect.complain)
+        lesson = Lesson(target.backend, check.seconds, expect.complain, forbids_of(check, target))
         try:
             # the stand-in: what is recorded must be the same on every machine
             _call(check, lesson, expect, seed, _baseline_of(check, stand_in=True))
@@ -159,14 +162,19 @@ def run_check(
     """
     expect = Expect(right)
     baseline = _baseline_of(check)
-    kind = next((s.kind for s in target.lesson.steps if s.name == check.step), "core")
+    kind = step_of(check, target).kind
     result = Result(check.name, check.step, check.points, PASSED, kind)
     result.baseline = baseline.sentence if baseline else ""
     start = time.perf_counter()
+    forbids = forbids_of(check, target)
     with target.backend.session(target.lesson.module, target.folders, seed):
-        lesson = Lesson(target.backend, check.seconds, expect.complain)
+        lesson = Lesson(target.backend, check.seconds, expect.complain, forbids)
         try:
             _call(check, lesson, expect, seed, baseline)
+            if found := found_in_text(target.file, check.step, forbids):
+                name, line = found
+                result.where = f"{shown(target.file)}:{line}"
+                raise WrongError(calls(check.step, name))
         except NotWrittenError as error:
             _not_written(result, error, target)
         except LearnerError as error:
@@ -196,6 +204,17 @@ def run_check(
     if result.passed:
         result.margin = expect.margin
     return result
+
+
+def step_of(check: Check, target: Target) -> Step:
+    """Return the step that a check belongs to; a plain one where the syllabus has none."""
+    steps = target.lesson.steps
+    return next((step for step in steps if step.name == check.step), Step(check.step, "core"))
+
+
+def forbids_of(check: Check, target: Target) -> tuple[str, ...]:
+    """Return the library functions that a check's step is not to call."""
+    return step_of(check, target).forbids
 
 
 def _call(check: Check, lesson: Lesson, expect: Expect, seed: int, baseline: Any) -> None:
