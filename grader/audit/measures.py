@@ -151,10 +151,10 @@ class _Trial:
             both: dict[bool, Any] = {}
             for apart in (False, True):
                 then = partial(self.same_apart, variant, both, apart)
-                self.add(variant, PUBLIC_SEED, then, whole=False, apart=apart)
+                self.add(variant, PUBLIC_SEED, then, self.telling(variant), apart=apart)
             for seed in self.seeds[1:n_seeds]:
                 then = partial(self.reject, variant, seed)
-                self.add(variant, seed, then, whole=False)
+                self.add(variant, seed, then, self.telling(variant))
 
     def empty_variants(self) -> None:
         """What nobody has written gets nothing."""
@@ -170,7 +170,8 @@ class _Trial:
         self.measures.explained = with_reason / len(every) if every else 0.0
         for mutant in mutants:
             then = partial(self.killed, mutant, reasons)
-            self.add(mutant.variant, PUBLIC_SEED, then, whole=False)
+            of_step = [check for check in self.checks if check.step == mutant.step]
+            self.add(mutant.variant, PUBLIC_SEED, then, of_step)
 
     def names(self, count: int) -> None:
         """A mistake is named rightly; with its own record taken away, it is not named at all."""
@@ -194,12 +195,22 @@ class _Trial:
         variant: Variant,
         seed: int,
         then: Callable[[Any], None],
-        whole: bool = True,
+        first: Sequence[Check] | None = None,
         apart: bool = False,
     ) -> None:
-        """Plan one judgement."""
-        job = partial(judge, variant, self.lesson, self.checks, self.right, seed, whole, apart)
+        """Plan one judgement.
+
+        first: the checks that are likely to reject it; then it ends with the first rejection.
+        """
+        whole = first is None
+        checks = list(dict.fromkeys([*(first or ()), *self.checks]))
+        job = partial(judge, variant, self.lesson, checks, self.right, seed, whole, apart)
         self.work.append((job, then))
+
+    def telling(self, variant: Variant) -> list[Check]:
+        """Return the checks that a wrong variant is known to fail, in the order of their file."""
+        known = self.answers.wrong.get(variant.name, {})
+        return [check for check in self.checks if check.name in known]
 
     def run(self) -> None:
         """Do all that was planned."""
