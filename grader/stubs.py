@@ -22,7 +22,7 @@ from pathlib import Path
 
 from lessons.engine.errors import CourseError
 
-from .syllabus import Lesson, read_syllabus
+from .syllabus import Lesson, Step, read_syllabus
 
 ROOT = Path(__file__).resolve().parents[1]
 OPENS, CLOSES = "# <solution>", "# </solution>"
@@ -65,7 +65,7 @@ def make_stubs(root: Path) -> dict[Path, str]:
 
 def make_stub(solution: str, lesson: Lesson) -> str:
     """Return the text of a lesson's stub. Raises CourseError where a marker stands wrongly."""
-    asked = add_predictions(solution, lesson)
+    asked = add_notes(solution, lesson)
     tree = _parse(asked, lesson)
     lines = asked.split("\n")
     for region in reversed(find_regions(asked, tree, lesson)):
@@ -82,15 +82,15 @@ def make_stub(solution: str, lesson: Lesson) -> str:
     return stub
 
 
-def add_predictions(solution: str, lesson: Lesson) -> str:
-    """Return the solution with each step's prediction in its docstring, before the numbered way.
+def add_notes(solution: str, lesson: Lesson) -> str:
+    """Return the solution with each step's notes in its docstring, before the numbered way.
 
-    Raises CourseError where a step has a prediction and its docstring no line that begins with 1.
+    Raises CourseError where a step has notes and its docstring no line that begins with 1.
     """
     lines = solution.split("\n")
-    predictions = {step.name: step.prediction for step in lesson.steps if step.prediction}
+    notes = {step.name: notes_of(step) for step in lesson.steps}
     for region in reversed(find_regions(solution, _parse(solution, lesson), lesson)):
-        if region.name not in predictions:
+        if not notes.get(region.name):
             continue
         docstring = region.given[0]
         inside = range(docstring.lineno - 1, docstring.end_lineno or 0)
@@ -98,16 +98,27 @@ def add_predictions(solution: str, lesson: Lesson) -> str:
         if not way:
             raise CourseError(
                 f"solutions/{lesson.module}.py: {region.name}'s docstring has no step 1 to put its "
-                "prediction before"
+                "notes before"
             )
         indent = " " * docstring.col_offset
-        text = f"Predict first: {predictions[region.name]}"
         width = 100 - len(indent)
         lines[way[0] : way[0]] = [
-            *(indent + part for part in textwrap.wrap(text, width, break_on_hyphens=False)),
+            *(
+                indent + part
+                for text in notes[region.name]
+                for part in textwrap.wrap(text, width, break_on_hyphens=False)
+            ),
             "",
         ]
     return "\n".join(lines)
+
+
+def notes_of(step: Step) -> list[str]:
+    """Return what a stub says about a step: its prediction, and what is not to be called in it."""
+    notes = [f"Predict first: {step.prediction}"] if step.prediction else []
+    if step.forbids:
+        notes.append(f"Yours to write, without the library's own: {', '.join(step.forbids)}.")
+    return notes
 
 
 def find_regions(solution: str, tree: ast.Module, lesson: Lesson) -> list[Region]:
@@ -147,11 +158,11 @@ def find_regions(solution: str, tree: ast.Module, lesson: Lesson) -> list[Region
 def check_stub(stub: str, solution: str, lesson: Lesson) -> None:
     """Raise CourseError unless the stub holds nothing of what is marked in the solution.
 
-    Compares syntax trees: a marked function is its docstring with the prediction, what is given, and
+    Compares syntax trees: a marked function is its docstring with the notes, what is given, and
     the raise; all else is as in the solution, except that imports may be fewer and the guard has
     come in.
     """
-    solution = add_predictions(solution, lesson)
+    solution = add_notes(solution, lesson)
     expected, found = _parse(solution, lesson), _parse(stub, lesson)
     regions = find_regions(solution, expected, lesson)
     allowed = Counter(

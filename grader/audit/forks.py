@@ -3,6 +3,7 @@
 Where the platform cannot fork, the jobs run here, one after the other.
 """
 
+import gc
 import os
 import selectors
 import signal
@@ -33,6 +34,8 @@ def run_jobs(jobs: Sequence[Callable[[], Any]], workers: int) -> Iterator[tuple[
     if not hasattr(os, "fork"):
         yield from ((number, job()) for number, job in enumerate(jobs))
         return
+    gc.collect()
+    gc.freeze()  # else the collector writes to every object in every fork, and all of it is copied
     waiting = list(enumerate(jobs))[::-1]
     selector = selectors.DefaultSelector()
     running = 0

@@ -120,8 +120,8 @@ def judge_source(source: bytes, exam: Exam, backend: Backend, until: float) -> l
             endless = endless or result.too_long
             if result.verdict == FAILED and not result.too_long:
                 if check.step not in names:
-                    quick = [shortened(other) for other in exam.checks]
-                    names[check.step] = name_mistake(check.step, quick, target, exam.answers)
+                    others = map(shortened, exam.checks) if endless else exam.checks
+                    names[check.step] = name_mistake(check.step, others, target, exam.answers)
                 result.mistake = names[check.step]
             results.append(result)
     return results

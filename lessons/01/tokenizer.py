@@ -1,4 +1,4 @@
-# lesson 01, stub 96e66fbed92d (yours to fill in)
+# lesson 01, stub b94882f57897 (yours to fill in)
 """Lesson 01: text becomes numbers. Byte-pair encoding, as in GPT-2.
 
 A model reads and writes integers, its *tokens*. The alphabet here is the 256 bytes of UTF-8, so
@@ -124,6 +124,7 @@ class BPETokenizer:
 
         Predict first: In GPT-2 "Once upon a time" is the ids 7454, 2402, 257, 640. How many bytes
         do these four ids stand for: 4, 13 or 16?
+        Yours to write, without the library's own: tokenizer.
 
         1. `self.token_bytes` knows the bytes of each id.
         2. `b"".join(...)` puts many bytes together.
@@ -139,6 +140,7 @@ class BPETokenizer:
 
         Predict first: Three emojis are twelve bytes. The last byte is lost. How many signs does the
         text have that `decode` gives?
+        Yours to write, without the library's own: tokenizer.
 
         1. Get the bytes of all ids, joined; only then turn them into text.
         2. `bytes.decode` has an argument `errors`.
@@ -152,6 +154,7 @@ class BPETokenizer:
 
         Predict first: The merges are "b c", "a b", "ab c", learned in this order. How many tokens
         is "abc": one, two or three?
+        Yours to write, without the library's own: tokenizer.
 
         1. Begin with the ids of the bytes (`to_byte_ids`).
         2. Look at every pair of neighbours: `self.merged` has the new id, if the pair has one.
@@ -170,6 +173,7 @@ class BPETokenizer:
 
         Predict first: " unbelievable", with its space, is one of GPT-2's tokens. How many tokens is
         "unbelievable" without the space: 1, 4 or 12?
+        Yours to write, without the library's own: tokenizer.
 
         1. Cut the text into pieces with `split_text`.
         2. Encode each piece, and put the ids one after the other into one list.
@@ -190,6 +194,7 @@ class BPETokenizer:
 
         Predict first: With GPT-2's merges, how many ids is "a<|endoftext|>b" where the name is
         allowed, and how many where it is not?
+        Yours to write, without the library's own: tokenizer.
 
         1. Refuse names that `self.special_tokens` does not have. If no name is left, `encode` does.
         2. Cut the text at the special tokens and keep them: `regex.split` keeps what its pattern
@@ -208,6 +213,7 @@ class BPETokenizer:
 
         Predict first: The parts of a text are "he'l" and "l go". After the first part, which pieces
         can be given out for good: "he" and "'", only "he", or none?
+        Yours to write, without the library's own: tokenizer.
 
         1. The text that is not encoded yet is `pending`. Add each new part to it.
         2. Which pieces of `pending` may still change? The last one: "upo" may go on with "n", and
@@ -263,6 +269,7 @@ def train_bpe(text: str | Iterable[str], vocab_size: int) -> list[tuple[bytes, b
 
     Predict first: How many merges does train_bpe learn from a long text for vocab_size=300: 300, 44
     or 43? And how many from "aaaa"?
+    Yours to write, without the library's own: tokenizer.
 
     1. `count_words(text)` gives the words as tuples of byte ids, with their counts.
     2. Count the pairs. If there are none, stop.
@@ -281,6 +288,7 @@ def train_bpe_fast(text: str | Iterable[str], vocab_size: int) -> list[tuple[byt
 
     Predict first: A text has 3,000 different words, and the pair to be merged stands in 5 of them.
     How many words does train_bpe walk through for this merge, and how many must one really touch?
+    Yours to write, without the library's own: tokenizer.
 
     1. Keep, for each pair, its count and the words in which it stands.
     2. For each word of the pair merged: take the word's pairs out of the counts, merge, put the new

@@ -1,4 +1,4 @@
-# lesson 03, stub 1b8d2c9d2134 (yours to fill in)
+# lesson 03, stub c25879c82a62 (yours to fill in)
 """Lesson 03: attention. How a word finds out which of the words before it matter.
 
 Every place in the text asks a question (its *query*), and every place offers an answer to be found
@@ -72,6 +72,7 @@ def scaled_dot_product_attention(
 
     Predict first: A query of 64 numbers, all 1, meets two keys: one all 1, one all -1. Before the
     softmax, how far apart are the two scores: 2, 16 or 128?
+    Yours to write, without the library's own: scaled_dot_product_attention.
 
     1. Compare every query with every key: a matrix product with the last two dimensions of k
        swapped, (..., T, K).

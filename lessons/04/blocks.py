@@ -1,4 +1,4 @@
-# lesson 04, stub fa8589ceaa68 (yours to fill in)
+# lesson 04, stub 356b5260d896 (yours to fill in)
 """Lesson 04: blocks. The unit that a transformer repeats: look around, then think it over.
 
 A block does two things to the stream of vectors that runs through the model. Attention moves
@@ -45,6 +45,7 @@ class LayerNorm(nn.Module):
 
         Predict first: The vector (2, 4, 4, 10) goes through a new LayerNorm. What does the 10
         become, to one decimal?
+        Yours to write, without the library's own: layer_norm.
 
         1. Mean and variance over the last dimension (`keepdim=True`). The variance is the mean of
            the squared distances from the mean: divided by C, not by C - 1 (torch calls the other
@@ -68,6 +69,7 @@ def gelu(x: torch.Tensor) -> torch.Tensor:
     (2016), section 2.
 
     Predict first: Which is larger: gelu(-1) or gelu(-4)?
+    Yours to write, without the library's own: gelu.
 
     1. Write the formula down, with `torch.tanh`. There is nothing else to it, but it asks for care
        with brackets.

@@ -1,4 +1,4 @@
-# lesson 07, stub 08271dde4850 (yours to fill in)
+# lesson 07, stub c4c70b384545 (yours to fill in)
 """Lesson 07: the trainer. How a model learns from its mistakes, thousands of times.
 
 One step of training is always the same: run the model on a batch, measure how surprised it was by
@@ -54,6 +54,7 @@ def learning_rate(
 
     Predict first: A run has 100 steps, 10 of them warm-up, and a peak of 2. Which rate has step 0:
     0, 0.2 or 2? And which step has exactly 2?
+    Yours to write, without the library's own: schedule.
 
     1. In the warm-up: which fraction of the climb has been made when this step is done?
     2. After it: how far are we between the end of the warm-up (0) and the last step (1)? No step
@@ -282,6 +283,7 @@ class Muon(torch.optim.Optimizer):
 
         Predict first: A gradient becomes ten times as large. How much further does Muon move the
         weights in its first step: ten times, a little, or not at all?
+        Yours to write, without the library's own: muon.
 
         1. momentum <- momentum + (1 - beta) (gradient - momentum); it begins with zeros, and beta
            is the group's "momentum".
