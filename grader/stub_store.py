@@ -54,13 +54,17 @@ def is_stored(stubs: dict[Path, str]) -> bool:
 
 def store(stubs: dict[Path, str]) -> None:
     """Write the stubs."""
-    packed = {
-        number: base64.b64encode(zlib.compress(text.encode("utf-8"), 9)).decode("ascii")
-        for number, text in _by_lesson(stubs).items()
-    }
     with write_atomically(FILE) as file:
-        json.dump(packed, file, indent=1)
-        file.write("\n")
+        file.write(packed(_by_lesson(stubs)))
+
+
+def packed(stubs: dict[str, str]) -> str:
+    """Return the text of the file that holds these stubs, by lesson."""
+    texts = {
+        number: base64.b64encode(zlib.compress(text.encode("utf-8"), 9)).decode("ascii")
+        for number, text in stubs.items()
+    }
+    return json.dumps(texts, indent=1) + "\n"
 
 
 def _by_lesson(stubs: dict[Path, str]) -> dict[str, str]:

@@ -28,8 +28,13 @@ class _Running:
     until: float
 
 
-def run_jobs(jobs: Sequence[Callable[[], Any]], workers: int) -> Iterator[tuple[int, Any]]:
-    """Yield (number, result) as the jobs finish; the result of a job that died is None."""
+def run_jobs(
+    jobs: Sequence[Callable[[], Any]], workers: int, seconds: Sequence[float] = ()
+) -> Iterator[tuple[int, Any]]:
+    """Yield (number, result) as the jobs finish; the result of a job that died is None.
+
+    seconds: how long each may take, if not all JOB_SECONDS.
+    """
     torch.set_num_threads(1)  # a fork after two-thread work hangs
     if not hasattr(os, "fork"):
         yield from ((number, job()) for number, job in enumerate(jobs))
@@ -43,6 +48,8 @@ def run_jobs(jobs: Sequence[Callable[[], Any]], workers: int) -> Iterator[tuple[
         while waiting and running < workers:
             number, job = waiting.pop()
             one = _start(number, job)
+            if seconds:
+                one.until += seconds[number] - JOB_SECONDS
             selector.register(one.pipe, selectors.EVENT_READ, one)
             running += 1
         late = min(key.data.until for key in selector.get_map().values()) - time.monotonic()

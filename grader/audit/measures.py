@@ -19,7 +19,7 @@ from ..judge.naming import recognise, steps_up_to
 from ..judge.runner import PASSED, load_checks, right_answers
 from ..stubs import find_regions
 from ..syllabus import Lesson
-from .forks import run_jobs
+from .forks import JOB_SECONDS, run_jobs
 from .jobs import Right, fingerprint, judge
 from .mutants import Mutant, all_mutants, explained, sample
 from .recording import reference_variant, sketches_of
@@ -38,6 +38,8 @@ class Effort:
     mutants: int
     names: int  # mistakes that are made anew to be named; for the others the record is believed
 
+
+IN_ONE_FORK = 10  # seeds of one variant
 
 QUICK = Effort(right_seeds=3, wrong_seeds=1, mutants=60, names=12)
 FULL = Effort(right_seeds=20, wrong_seeds=20, mutants=1_000_000, names=1_000_000)
@@ -116,6 +118,14 @@ def audit_lesson(
     return measures
 
 
+Job = tuple[Callable[[], Any], Callable[[Any], None]]  # what to do, and what becomes of its result
+
+
+def one_after_the_other(jobs: Sequence[Callable[[], Any]]) -> list[Any]:
+    """Return the results of several jobs."""
+    return [job() for job in jobs]
+
+
 class _Trial:
     """Collects jobs with what is to be done with their results, then runs them side by side."""
 
@@ -132,15 +142,14 @@ class _Trial:
         }
         points = sum(check.points for check in self.checks)
         self.measures = Measures(lesson.number, len(self.checks), points)
-        self.work: list[tuple[Callable[[], Any], Callable[[Any], None]]] = []
+        self.work: list[list[Job]] = []  # each inner list is done in one fork
 
     def right_variants(self, n_seeds: int) -> None:
         """Every right variant passes everything, with every seed, also apart."""
         variants = [reference_variant(self.lesson), *right_variants(self.lesson)]
         self.measures.right = len(variants) - 1
         for variant in variants:
-            for seed in self.seeds[:n_seeds]:
-                self.add(variant, seed, partial(self.accept, variant, seed))
+            self.add_seeds(variant, self.seeds[:n_seeds], partial(self.accept, variant))
             self.add(variant, PUBLIC_SEED, partial(self.accept, variant, PUBLIC_SEED), apart=True)
 
     def wrong_variants(self, n_seeds: int) -> None:
@@ -152,9 +161,8 @@ class _Trial:
             for apart in (False, True):
                 then = partial(self.same_apart, variant, both, apart)
                 self.add(variant, PUBLIC_SEED, then, self.telling(variant), apart=apart)
-            for seed in self.seeds[1:n_seeds]:
-                then = partial(self.reject, variant, seed)
-                self.add(variant, seed, then, self.telling(variant))
+            then = partial(self.reject, variant)
+            self.add_seeds(variant, self.seeds[1:n_seeds], then, self.telling(variant))
 
     def empty_variants(self) -> None:
         """What nobody has written gets nothing."""
@@ -176,7 +184,7 @@ class _Trial:
     def names(self, count: int) -> None:
         """A mistake is named rightly; with its own record taken away, it is not named at all."""
         job = partial(fingerprint, reference_variant(self.lesson), self.lesson, self.checks)
-        self.work.append((job, self.fresh))
+        self.work.append([(job, self.fresh)])
         known = {variant.name for variant in wrong_variants(self.lesson)}
         gone = {name for name in self.answers.wrong if not known.issuperset(name.split("+"))}
         self.measures.stale += [f"{name} is recorded and not in the bank" for name in sorted(gone)]
@@ -185,7 +193,7 @@ class _Trial:
         for variant in variants:
             if variant.name in made or variant.name not in self.answers.wrong:
                 job = partial(fingerprint, variant, self.lesson, self.checks)
-                self.work.append((job, partial(self.named, variant)))
+                self.work.append([(job, partial(self.named, variant))])
             else:
                 known = {c.name: self.answers.of_mistake(variant.name, c.name) for c in self.checks}
                 self.named(variant, known)
@@ -202,10 +210,31 @@ class _Trial:
 
         first: the checks that are likely to reject it; then it ends with the first rejection.
         """
-        whole = first is None
+        self.work.append([self.planned(variant, seed, then, first, apart)])
+
+    def add_seeds(
+        self,
+        variant: Variant,
+        seeds: Sequence[int],
+        then: Callable[[int, Any], None],
+        first: Sequence[Check] | None = None,
+    ) -> None:
+        """Plan judgements on several seeds, some of them in one fork: a fork takes its time."""
+        planned = [self.planned(variant, s, partial(then, s), first, False) for s in seeds]
+        self.work += [planned[i : i + IN_ONE_FORK] for i in range(0, len(planned), IN_ONE_FORK)]
+
+    def planned(
+        self,
+        variant: Variant,
+        seed: int,
+        then: Callable[[Any], None],
+        first: Sequence[Check] | None,
+        apart: bool,
+    ) -> Job:
+        """Return one judgement, and what becomes of its result."""
         checks = list(dict.fromkeys([*(first or ()), *self.checks]))
-        job = partial(judge, variant, self.lesson, checks, self.right, seed, whole, apart)
-        self.work.append((job, then))
+        whole = first is None
+        return partial(judge, variant, self.lesson, checks, self.right, seed, whole, apart), then
 
     def telling(self, variant: Variant) -> list[Check]:
         """Return the checks that a wrong variant is known to fail, in the order of their file."""
@@ -213,17 +242,31 @@ class _Trial:
         return [check for check in self.checks if check.name in known]
 
     def run(self) -> None:
-        """Do all that was planned."""
-        jobs = run_jobs([job for job, _ in self.work], self.workers)
+        """Do all that was planned; what ended its fork together is done again, one by one."""
+        died = self.run_groups(self.work)
+        self.run_groups([[one] for group in died for one in group])
+
+    def run_groups(self, groups: list[list[Job]]) -> list[list[Job]]:
+        """Do what was planned, a fork for each group; return the larger groups that died."""
+        died = []
+        jobs = [partial(one_after_the_other, [job for job, _ in group]) for group in groups]
         console = Console(stderr=True)
         title = f"lesson {self.lesson.number}"
-        for number, result in track(
-            *(jobs, title, len(self.work)),
+        for number, results in track(
+            run_jobs(jobs, self.workers, [JOB_SECONDS * len(group) for group in groups]),
+            title,
+            len(jobs),
             console=console,
             transient=True,
             disable=not console.is_terminal,
         ):
-            self.work[number][1](result)
+            group = groups[number]
+            if results is None and len(group) > 1:
+                died.append(group)
+                continue
+            for (_, then), result in zip(group, results or [None], strict=True):
+                then(result)
+        return died
 
     # What becomes of the results.
 

@@ -6,9 +6,7 @@ Run it again after an interruption: what is judged already stays as it is.
 import argparse
 import sys
 from pathlib import Path
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from typing import Any
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,6 +29,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Judge every submission, say what came of each, and sum up."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
     from grader.instructor.grading import grade_class
     from grader.instructor.submissions import find_submissions
     from grader.syllabus import find_lesson
@@ -72,7 +79,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def line_of(report: dict) -> str:
+def line_of(report: dict[str, Any]) -> str:
     """Return "05  ada  12/20" and, where there is one, why a submission could not be taken."""
     reason = report["submission"]["refused"]
     points = f"{report['lesson']}  {report['student']}  {report['points']}/{report['of']}"

@@ -7,7 +7,7 @@ from typing import Any
 
 from grader.judge.paths import ROOT, shown
 from grader.judge.progress import read_progress
-from grader.judge.standing import checked_lesson, read_standing
+from grader.judge.standing import BANK, checked_lesson, read_standing
 from grader.syllabus import Lesson
 from lessons.engine.errors import CourseError
 from lessons.engine.files import write_atomically
@@ -44,6 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Try the learner's assertions on everything in the bank."""
     lesson = checked_lesson(options.lesson)
+    if not BANK.is_dir():  # before anybody finishes a lesson for it
+        raise withheld(lesson)
     if not read_standing(lesson, read_progress()).core_done:
         raise CourseError(
             f"hunting in lesson {lesson.number} opens when its core is finished: "
@@ -89,11 +91,16 @@ def bank(lesson: Lesson) -> tuple[list[Any], list[Any]]:
     except (ModuleNotFoundError, CourseError):
         right, wrong = [], []
     if not right or not wrong:
-        raise CourseError(
-            f"the right and wrong versions of lesson {lesson.number} are withheld here, so there is "
-            "nothing to hunt"
-        )
+        raise withheld(lesson)
     return right, wrong
+
+
+def withheld(lesson: Lesson) -> CourseError:
+    """Return what is said where there is nothing to hunt."""
+    return CourseError(
+        f"the right and wrong versions of lesson {lesson.number} are withheld here, so there is "
+        "nothing to hunt"
+    )
 
 
 def verdicts(hunt: Any, lesson: Lesson, variants: list[Any], entries: list[Any]) -> list[Any]:

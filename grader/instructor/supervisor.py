@@ -108,6 +108,7 @@ def judge_source(source: bytes, exam: Exam, backend: Backend, until: float) -> l
     """
     results: list[Result] = []
     names: dict[str, dict[str, str]] = {}  # step -> its mistake
+    given: dict[str, list[Any]] = {}  # to name it by
     endless = False
     with tempfile.TemporaryDirectory(prefix="course-submission-") as folder:
         (Path(folder) / f"{exam.lesson.module}.py").write_bytes(source)
@@ -121,7 +122,9 @@ def judge_source(source: bytes, exam: Exam, backend: Backend, until: float) -> l
             if result.verdict == FAILED and not result.too_long:
                 if check.step not in names:
                     others = map(shortened, exam.checks) if endless else exam.checks
-                    names[check.step] = name_mistake(check.step, others, target, exam.answers)
+                    names[check.step] = name_mistake(
+                        check.step, others, target, exam.answers, given
+                    )
                 result.mistake = names[check.step]
             results.append(result)
     return results

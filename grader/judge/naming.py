@@ -16,15 +16,24 @@ from .runner import Target, record
 
 
 def name_mistake(
-    step: str, checks: Iterable[Check], target: Target, answers: Answers
+    step: str,
+    checks: Iterable[Check],
+    target: Target,
+    answers: Answers,
+    given: dict[str, list[Any]] | None = None,
 ) -> dict[str, str]:
-    """Return the mistake that the target makes in the checks of a step; empty if it is unknown."""
+    """Return the mistake that the target makes in the checks of a step; empty if it is unknown.
+
+    given: check -> what this target gave in it already; what is found out here is added.
+    """
+    given = {} if given is None else given
     seen = steps_up_to(step, target.lesson)
-    mine = {
-        check.name: sketches(record(check, target, PUBLIC_SEED))
-        for check in checks
-        if check.step in seen
-    }
+    mine = {}
+    for check in checks:
+        if check.step in seen:
+            if check.name not in given:
+                given[check.name] = sketches(record(check, target, PUBLIC_SEED))
+            mine[check.name] = given[check.name]
     return recognise(mine, answers)
 
 

@@ -38,6 +38,7 @@ class Session:
         self.endless: set[tuple[str, str]] = set()  # where a check ran into its time limit
         self.failing: dict[tuple[str, str], set[str]] = {}  # steps with a check that failed
         self.named: dict[tuple[str, str, str], dict[str, str]] = {}
+        self.given: dict[tuple[str, str], dict[str, list[Any]]] = {}  # to name mistakes by
 
     def __enter__(self) -> Self:
         return self
@@ -78,7 +79,8 @@ class Session:
             key = (*file, check.step)
             if key not in self.named:
                 quick = [replace(other, seconds=other.seconds / 10) for other in checks]
-                self.named[key] = name_mistake(check.step, quick, target, answers)
+                given = self.given.setdefault(file, {})
+                self.named[key] = name_mistake(check.step, quick, target, answers, given)
             result.mistake = self.named[key]
         return result
 

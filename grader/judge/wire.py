@@ -7,11 +7,14 @@ from typing import BinaryIO
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from .border import Packet
+from .border import DTYPES, Packet
 
 LENGTHS = struct.Struct("<II")
 MAX_TREE_BYTES = 64 << 20
 MAX_TENSORS_BYTES = 1 << 30
+MAX_HEADER_BYTES = (
+    1 << 20
+)  # of safetensors: names and shapes; tensors without numbers cost nothing else
 MAX_EMPTY_SIZE = 1 << 20  # of a dimension beside one of size 0: a sum over the 0 would fill it
 
 
@@ -38,8 +41,12 @@ def receive(
     if tree_length > max_tree or blob_length > max_tensors:
         raise WireError("the other side sent far too much")
     text, blob = _read(stream, tree_length), _read(stream, blob_length)
+    if int.from_bytes(blob[:8], "little") > MAX_HEADER_BYTES:
+        raise WireError("the other side sent far too many tensors")
     try:
         tensors = load(blob)
+        if any(tensor.dtype not in DTYPES for tensor in tensors.values()):
+            raise WireError("the other side sent a tensor of an unusual kind")
         if any(not t.numel() and max(t.shape) > MAX_EMPTY_SIZE for t in tensors.values()):
             raise WireError("the other side sent a tensor of an impossible shape")
         return Packet(json.loads(text), [tensors[str(i)] for i in range(len(tensors))])
