@@ -13,7 +13,7 @@ from typing import Any
 from ..checks import Check
 from ..judge.answers import answers_file, read_answers
 from ..judge.paths import ROOT
-from ..judge.runner import load_checks, right_answers
+from ..judge.runner import load_checks, record, reference_target, right_answers
 from ..syllabus import Lesson
 from .guards import guard_file, load_guards
 
@@ -32,7 +32,12 @@ class Exam:
     def right(self, check: Check) -> list[dict[str, Any]]:
         """Return what the reference gives in a check."""
         if check.name not in self._right:
-            self._right[check.name] = right_answers(check, self.lesson, self.answers, self.seed)
+            hidden = any(check in guards for guards in self.guards.values())  # not recorded
+            self._right[check.name] = (
+                record(check, reference_target(self.lesson), self.seed)
+                if hidden
+                else right_answers(check, self.lesson, self.answers, self.seed)
+            )
         return self._right[check.name]
 
     @cached_property

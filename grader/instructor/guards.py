@@ -90,5 +90,7 @@ def _guards_in(file: Path) -> dict[str, Guard]:
         raise CourseError(
             f"{shown(file)} cannot be loaded ({type(error).__name__}: {error})"
         ) from None
-    guards = [f.guard for f in vars(module).values() if isinstance(getattr(f, "guard", None), Guard)]
+    guards = [
+        f.guard for f in vars(module).values() if isinstance(getattr(f, "guard", None), Guard)
+    ]
     return {each.function.__name__: each for each in guards}
