@@ -27,7 +27,6 @@ from ..judge.answers import PUBLIC_SEED
 from ..judge.backends import DiedError, InAChild
 from ..judge.bench import TimeUpError
 from ..judge.paths import ROOT, needed_lessons
-from ..judge.wire import MAX_TREE_BYTES
 from ..syllabus import find_lesson, read_syllabus
 
 COURSE = Path("/sandbox/course")  # as the child sees it
@@ -47,9 +46,12 @@ LIMITS = {
     "core": 0,
 }
 TMP_BYTES = 64 << 20
-MAX_ANSWER_BYTES = 256 << 20  # tensors of one answer
+# Of one answer. The largest of an honest one have 0.05 and 8 MB; a tree is twenty times as large in
+# Python, and an answer that nobody has asked for waits beside the one that was.
+MAX_ANSWER_TREE = 4 << 20
+MAX_ANSWER_BYTES = 64 << 20  # its tensors
 TOOLS = ("bwrap", "prlimit", "choom", "setpriv")  # the last three are util-linux's
-SERVE = (sys.executable, "-s", "-P", "-B", "-m", "grader.judge.serve")
+SERVE = (sys.executable, "-s", "-P", "-B", "-m", "grader.judge.confined")
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class InASandbox(InAChild):
     One is enough for many submissions: each gets a fresh sandbox.
     """
 
-    limits = MAX_TREE_BYTES, MAX_ANSWER_BYTES
+    limits = MAX_ANSWER_TREE, MAX_ANSWER_BYTES
 
     def __init__(self) -> None:
         super().__init__()
@@ -120,7 +122,8 @@ class InASandbox(InAChild):
 
     def complaint(self) -> str:
         """Return what goes wrong before the submission is even read."""
-        command = sandboxed([*SERVE[:-2], "-c", "import grader.judge.serve"], self.room)
+        start = "from grader.judge import confined; confined.give_up(); import grader.judge.serve"
+        command = sandboxed([*SERVE[:-2], "-c", start], self.room)
         trial = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         return last_line(trial.stderr) or "no reason was given"
 
@@ -164,9 +167,9 @@ def furnish(module: str, folders: Sequence[Path]) -> Room:
 
 @functools.cache
 def child_side() -> list[str]:
-    """Return what the child runs besides lessons: `serve.py`, and whatever it imports of ours."""
+    """Return what the child runs besides lessons: `confined.py`, and what it imports of ours."""
     finder = ModuleFinder(path=[str(ROOT)])
-    finder.import_hook("grader.judge.serve")
+    finder.import_hook("grader.judge.confined")
     modules = [m.__file__ for n, m in finder.modules.items() if n.split(".")[0] == "grader"]
     files = [Path(file).relative_to(ROOT).as_posix() for file in modules if file]
     toys = "grader/judge/toys"  # imported as they are found

@@ -29,7 +29,7 @@ import torch
 from . import toys
 from .border import Handle, Packet, RefusedError, Seed, describe_kind, pack, unpack
 from .elsewhere import Elsewhere, device_of
-from .forbidden import Watch
+from .forbidden import watch
 from .gradients import NoGradientError, gradients
 from .paths import take_path
 from .raised import ModuleMissingError, PartMissingError, TimeUpError, clean, describe_raised
@@ -104,8 +104,7 @@ class Bench:
         if given["do"] == "put":
             setattr(thing, *args)
             return None
-        forbids = given.get("forbids")
-        with Watch(forbids, used) if forbids else contextlib.nullcontext():
+        with watch(given.get("forbids", ()), used):
             if given["do"] == "grad":
                 return gradients(thing, *args, **kwargs)
             with Elsewhere() if given["do"] == "describe" else contextlib.nullcontext():

@@ -6,6 +6,7 @@ give them; and among torch's operations while it runs, by whatever name they wer
 """
 
 import ast
+import contextlib
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -41,7 +42,9 @@ NAMES = {
     "schedule": ("lr_scheduler", "transformers"),
     "muon": ("Muon",),
 }
+UNSEEN = "?"  # a name that the text does not show
 SAID = {
+    UNSEEN: "something that its text does not name (or imports what only a judge needs)",
     "tokenizer": "a library's tokenizer",
     "schedule": "a library's schedule",
     "muon": "the library's Muon",
@@ -55,8 +58,18 @@ ELSEWHERE = ("importlib", "threading", "concurrent", "multiprocessing", "subproc
 JUDGES = ("grader", "gc", "ctypes", "inspect", "builtins")  # nothing of a module's business at all
 
 
-class Watch(TorchDispatchMode):
-    """While this is active, notes which of the forbidden functions torch runs."""
+def watch(forbids: Sequence[str], used: list[str]) -> contextlib.AbstractContextManager[Any]:
+    """Note in `used` which of the forbidden functions torch runs, for as long as this is entered."""
+    seen_by_torch = [name for name in forbids if OPERATIONS[name]]
+    return _Watch(seen_by_torch, used) if seen_by_torch else contextlib.nullcontext()
+
+
+class _Watch(TorchDispatchMode):
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return (
+            False  # else torch imports its compiler, three seconds' worth, at the first operation
+        )
 
     def __init__(self, forbids: Sequence[str], used: list[str]) -> None:
         super().__init__()
@@ -88,7 +101,7 @@ def calls(what: str, name: Any) -> str:
 def found_in_text(file: Path, step: str, forbids: Sequence[str]) -> tuple[str, int] | None:
     """Return the first forbidden name in a step, and in what it calls of the module, with its line.
 
-    Ways to call something without its name count as the name of the first that is forbidden.
+    UNSEEN stands for ways to call something that the text does not name.
     """
     if not forbids:
         return None
@@ -105,13 +118,10 @@ def found_in_text(file: Path, step: str, forbids: Sequence[str]) -> tuple[str, i
                 if part in names:
                     return names[part], line
                 if part in HIDING and library:
-                    return forbids[0], line
+                    return UNSEEN, line
         if library == UNSEEN or library in JUDGES or (watched and library in ELSEWHERE):
-            return forbids[0], line
+            return UNSEEN, line
     return None
-
-
-UNSEEN = "?"  # stands for a name that the text does not show
 
 
 @lru_cache(maxsize=256)
