@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 TORCH := torch==2.13.0
 CPU_WHEELS := https://download.pytorch.org/whl/cpu
 
-.PHONY: ready demo test verify audit lint format types site clean
+.PHONY: ready demo test verify audit attacks load lint format types site clean
 
 ready: $(READY)
 
@@ -20,11 +20,19 @@ test: $(READY)
 verify: $(READY) lint types test site
 	$(BIN)/python -m grader walk
 	$(BIN)/python -m grader audit
+	$(BIN)/python -m grader.tests.load --dry-run
 	$(BIN)/python -m pytest -m slow -s -q --timeout=3000
 
 # Twenty seeds and every mutant; `python -m grader audit` is the quick form.
 audit: $(READY)
 	$(BIN)/python -m grader audit --full
+
+# Both write their tables into the instructors' pages.
+attacks: $(READY)
+	$(BIN)/python -m grader.tests.attacks
+
+load: $(READY)
+	$(BIN)/python -m grader.tests.load
 
 lint: $(READY)
 	$(BIN)/ruff check .
