@@ -4,6 +4,7 @@ import os
 import shutil
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,7 @@ Right = dict[tuple[str, int], list[Any]]  # (check, seed) -> what the reference 
 @contextmanager
 def placed(variant: Variant, lesson: Lesson, backend: Backend) -> Iterator[Target]:
     """Put a variant's module into a folder of its own, to be judged as the learner's."""
+    warnings.simplefilter("ignore", SyntaxWarning)  # mutants say odd things: `x is 0`
     sys.dont_write_bytecode = False  # the module is loaded afresh for every check, in this fork
     folder = Path(tempfile.mkdtemp(prefix="course-audit-"))
     try:
