@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write the files."""
-    from grader.instructor.actions import kit
+    from grader.instructor.houses.actions import kit
     from grader.syllabus import find_lesson
 
     lesson = find_lesson(options.lesson)

@@ -17,9 +17,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write pages and tables, and say the most important thing here."""
-    from grader.instructor.class_pages import write_class
-    from grader.instructor.class_view import look_at
-    from grader.instructor.class_words import current, opening
+    from grader.instructor.reports.class_pages import write_class
+    from grader.instructor.reports.class_view import look_at
+    from grader.instructor.reports.class_words import current, opening
 
     view = look_at(options.course)
     default = options.course / ("class-pseudonyms" if options.pseudonyms else "class")

@@ -13,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """List, and delete where that was said."""
-    from grader.instructor.forgetting import forget, traces_of
+    from grader.instructor.reports.forgetting import forget, traces_of
 
     traces = traces_of(options.course, options.student)
     if not traces.any:

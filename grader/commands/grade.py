@@ -61,7 +61,7 @@ def write_files(
     report: dict[str, Any], json: Path | None, html: Path | None, junit: Path | None
 ) -> None:
     """Write the report in the forms that were asked for."""
-    from grader.instructor.reports import html_of, json_of, junit_of
+    from grader.instructor.reports.reports import html_of, json_of, junit_of
 
     for path, text_of in ((json, json_of), (html, html_of), (junit, junit_of)):
         if path:

@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write the zip."""
-    from grader.instructor.gradescope import autograder_zip
+    from grader.instructor.houses.gradescope import autograder_zip
     from grader.syllabus import find_lesson
 
     lesson = find_lesson(options.lesson)

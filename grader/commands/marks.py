@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write the tables: one for all lessons, for Canvas one per lesson."""
-    from grader.instructor.lms import CANVAS, read_marks, table_for
+    from grader.instructor.houses.lms import CANVAS, read_marks, table_for
 
     marks = read_marks(options.course)
     names = options.lesson or sorted(marks.most)

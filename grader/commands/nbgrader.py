@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Make or fill the course folder."""
-    from grader.instructor.house import build, make_course
+    from grader.instructor.nbgrading.house import build, make_course
 
     if options.folder.exists() and not options.folder.is_dir():
         raise CourseError(f"{options.folder} is a file; name a folder")

@@ -37,7 +37,7 @@ def add_choice(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Prepare everything, then write it."""
-    from grader.instructor.writing import refuse_others, write_release, write_whole
+    from grader.instructor.release.writing import refuse_others, write_release, write_whole
 
     folder = Path(options.folder)
     if options.whole:
@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
 
 def find_course(file: str | None):
     """Return the course that a file describes; `course.toml` need not be there."""
-    from grader.instructor.course import FILE, read_course
+    from grader.instructor.course.course import FILE, read_course
 
     if file is not None and not Path(file).is_file():
         raise CourseError(f"no file {file}")
@@ -67,7 +67,7 @@ def find_course(file: str | None):
 
 def prepared_release(options: argparse.Namespace, wanted: list[str] | None = None):
     """Return the release that the options describe, or of the `wanted` lessons if they name none."""
-    from grader.instructor.release import prepare, read_numbers
+    from grader.instructor.release.release import prepare, read_numbers
 
     course = find_course(options.course)
     if options.lessons is not None:

@@ -62,8 +62,8 @@ def new_release(options: argparse.Namespace, manifest: dict) -> Release:
             raise CourseError(f"no {source}; --from takes the folder of a release, or its zip")
         return read_release(source)
     if is_whole_course():
-        from grader.instructor.leaks import find_leaks_among
-        from grader.instructor.writing import refuse_leaks
+        from grader.instructor.release.leaks import find_leaks_among
+        from grader.instructor.release.writing import refuse_leaks
 
         prepared = prepared_release(options, manifest["lessons"])
         refuse_leaks(find_leaks_among(prepared.release.files, prepared.secrets))

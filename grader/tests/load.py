@@ -161,7 +161,7 @@ def faults(works: dict[str, Work], reports: dict[str, dict]) -> list[str]:
 
 def plain_nbgrader(works: dict[str, Work], course: Path) -> float:
     """Return the seconds a submission of `nbgrader autograde` whose kernel does all the work."""
-    from ..instructor.cells import lesson_notebook, write_notebook
+    from ..instructor.nbgrading.cells import lesson_notebook, write_notebook
 
     notebook = lesson_notebook(LESSON, load_checks(LESSON))
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]

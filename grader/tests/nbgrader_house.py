@@ -9,7 +9,7 @@ from pathlib import Path
 import nbformat
 from nbgrader.api import Gradebook
 
-from grader.instructor.house import build, make_course
+from grader.instructor.nbgrading.house import build, make_course
 from grader.judge.paths import ROOT
 
 BIN = Path(sys.executable).parent

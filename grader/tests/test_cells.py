@@ -10,11 +10,11 @@ from nbformat.v4 import new_code_cell, new_markdown_cell
 from nbgrader.nbgraderformat import MetadataValidator
 from nbgrader.utils import determine_grade
 
-from grader.instructor.cells import inert, lesson_notebook, put_back, write_notebook
-from grader.instructor.feedback import cells_of, html_of
-from grader.instructor.handing_in import read_notebook
-from grader.instructor.preprocessing import fill_in, remarks, show_rubric
-from grader.instructor.written import STUB, read_written
+from grader.instructor.nbgrading.cells import inert, lesson_notebook, put_back, write_notebook
+from grader.instructor.nbgrading.feedback import cells_of, html_of
+from grader.instructor.nbgrading.handing_in import read_notebook
+from grader.instructor.nbgrading.preprocessing import fill_in, remarks, show_rubric
+from grader.instructor.nbgrading.written import STUB, read_written
 from grader.judge.runner import load_checks
 from grader.syllabus import find_lesson
 

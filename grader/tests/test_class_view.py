@@ -8,10 +8,10 @@ import pytest
 
 from grader.__main__ import main
 from grader.bank import right_variants
-from grader.instructor.class_view import look_at
-from grader.instructor.class_words import current, opening
-from grader.instructor.people import Person
-from grader.instructor.pseudonyms import Pseudonyms
+from grader.instructor.course.people import Person
+from grader.instructor.reports.class_view import look_at
+from grader.instructor.reports.class_words import current, opening
+from grader.instructor.reports.pseudonyms import Pseudonyms
 from grader.syllabus import find_lesson
 from grader.tests.reports_made import BOTH, MISTAKE, NOTHING, OTHER, UNWRITTEN, failed, put, report
 from grader.tests.test_reports import Page

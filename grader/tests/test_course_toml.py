@@ -6,8 +6,8 @@ import shutil
 
 import pytest
 
-from grader.instructor.course import read_course
-from grader.instructor.dates import utc
+from grader.instructor.course.course import read_course
+from grader.instructor.course.dates import utc
 from grader.syllabus import read_syllabus
 from grader.tests.conftest import ROOT
 from lessons.engine.errors import CourseError

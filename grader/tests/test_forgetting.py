@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from grader.__main__ import main
-from grader.instructor.house import gradebook_of, make_course
+from grader.instructor.nbgrading.house import gradebook_of, make_course
 from grader.tests.reports_made import put, report
 
 

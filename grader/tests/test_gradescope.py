@@ -15,7 +15,7 @@ from jsonschema import Draft202012Validator
 
 from grader.__main__ import main
 from grader.bank import right_variants, wrong_variants
-from grader.instructor.actions import (
+from grader.instructor.houses.actions import (
     HOUSES,
     classroom50_result,
     classroom_result,
@@ -23,10 +23,10 @@ from grader.instructor.actions import (
     kit,
     summary_of,
 )
-from grader.instructor.gradescope import autograder_zip, results_of
-from grader.instructor.parcel import parcel
+from grader.instructor.houses.gradescope import autograder_zip, results_of
+from grader.instructor.houses.parcel import parcel
+from grader.instructor.houses.unprivileged import can_be_nobody
 from grader.instructor.sandbox import sandbox_or_reason
-from grader.instructor.unprivileged import can_be_nobody
 from grader.stubs import CLOSES, OPENS
 from grader.syllabus import find_lesson
 from grader.tests.reports_made import MISTAKE, failed, report

@@ -169,7 +169,8 @@ def test_where_there_is_no_sandbox_nothing_is_graded(tmp_path):
 
 
 def test_what_was_not_isolated_says_so(tmp_path):
-    (tmp_path / "ada.py").write_text(SOLUTION, encoding="utf-8")
+    (tmp_path / "ada").mkdir()
+    (tmp_path / "ada" / "attention.py").write_text(SOLUTION, encoding="utf-8")
     result = grader("grade-all", tmp_path, "--lesson", "03", "--not-isolated")
     assert result.returncode == 0, result.stderr
     assert "NOT ISOLATED" in result.stdout

@@ -12,7 +12,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from grader.instructor.handing_in import complete, copy_ordinary
+from grader.instructor.nbgrading.handing_in import complete, copy_ordinary
 from grader.instructor.sandbox import sandbox_or_reason
 from grader.judge.paths import ROOT
 

@@ -32,10 +32,10 @@ import nbformat
 import pytest
 
 from grader.__main__ import main
-from grader.instructor.handing_in import before_grading
-from grader.instructor.house import build, gradebook_of, make_course, read_roster
-from grader.instructor.marks import course_of, penalty, taught
-from grader.instructor.preprocessing import backend_or_stop
+from grader.instructor.nbgrading.handing_in import before_grading
+from grader.instructor.nbgrading.house import build, gradebook_of, make_course, read_roster
+from grader.instructor.nbgrading.marks import course_of, penalty, taught
+from grader.instructor.nbgrading.preprocessing import backend_or_stop
 from grader.judge.paths import ROOT
 from grader.stub_store import stub_of
 from grader.syllabus import find_lesson
@@ -139,7 +139,7 @@ def test_an_exchange_without_rights_is_one_sentence(tmp_path):
 
 
 def test_a_locked_gradebook_is_one_sentence(course, monkeypatch):
-    monkeypatch.setattr("grader.instructor.handing_in.SECONDS", 0.1)
+    monkeypatch.setattr("grader.instructor.nbgrading.handing_in.SECONDS", 0.1)
     monkeypatch.chdir(course)
     other = sqlite3.connect(course / "gradebook.db")
     other.execute("BEGIN EXCLUSIVE")
@@ -163,7 +163,7 @@ def test_a_broken_course_file_stops_grading_with_one_sentence(course, monkeypatc
 
 @pytest.mark.parametrize("reason", ["bwrap cannot be found", "bubblewrap can make no sandbox"])
 def test_no_sandbox_is_one_sentence(monkeypatch, reason):
-    monkeypatch.setattr("grader.instructor.preprocessing._sandbox", lambda: reason)
+    monkeypatch.setattr("grader.instructor.nbgrading.preprocessing._sandbox", lambda: reason)
     with pytest.raises(SystemExit, match=rf"^{reason}.*JudgeSubmission.isolated = False"):
         backend_or_stop(isolated=True)
 
@@ -196,7 +196,7 @@ def test_table_of_marks_survives_odd_names(tmp_path):
     from nbgrader.apps import ExportApp
     from nbgrader.coursedir import CourseDirectory
 
-    from grader.instructor.marks import MarksTable
+    from grader.instructor.nbgrading.marks import MarksTable
 
     roster = tmp_path / "r.csv"
     roster.write_text('id,first_name,last_name\nada,"=1+1","Love, ""Lace"""\n')
@@ -216,7 +216,7 @@ def test_nothing_slow_is_imported_for_the_configuration():
     """nbgrader reads the configuration at each command, and each takes 3 s without us."""
     import subprocess
 
-    code = "import sys, grader.instructor.house as h; print('torch' in sys.modules, 'nbgrader' in sys.modules)"
+    code = "import sys, grader.instructor.nbgrading.house as h; print('torch' in sys.modules, 'nbgrader' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert result.stdout.split() == ["False", "False"]
 

@@ -17,7 +17,7 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from grader.instructor.leaks import find_leaks, find_leaks_in_history, leaks_in, secrets_of
+from grader.instructor.release.leaks import find_leaks, find_leaks_in_history, leaks_in, secrets_of
 from grader.stubs import find_regions, make_stub
 from grader.syllabus import find_lesson, read_syllabus
 from grader.tests.conftest import ROOT

@@ -8,8 +8,8 @@ import re
 import pytest
 
 from grader.__main__ import main
-from grader.instructor.lms import Mark, Marks, number, table_for
-from grader.instructor.people import Person
+from grader.instructor.course.people import Person
+from grader.instructor.houses.lms import Mark, Marks, number, table_for
 from grader.tests.reports_made import MISTAKE, failed, put, report
 
 PEOPLE = {
@@ -99,7 +99,7 @@ def test_without_anything_it_says_so(tmp_path, capsys):
 @pytest.fixture
 def graded(tmp_path):
     """A course folder whose gradebook has one assignment with a check and a written answer."""
-    from grader.instructor.house import gradebook_of, make_course
+    from grader.instructor.nbgrading.house import gradebook_of, make_course
 
     make_course(tmp_path, course_id="autumn")
     with gradebook_of(tmp_path, "autumn") as gradebook:

@@ -12,7 +12,7 @@ import pytest
 
 from grader import updating
 from grader.__main__ import main
-from grader.instructor import release as releasing
+from grader.instructor.release import release as releasing
 from grader.stubs import make_stub
 from grader.syllabus import find_lesson, parse_syllabus, read_syllabus
 from grader.tests.conftest import ROOT

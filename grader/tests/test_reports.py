@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import pytest
 from jsonschema import Draft202012Validator
 
-from grader.instructor.reports import (
+from grader.instructor.reports.reports import (
     SCHEMA_FILE,
     Unread,
     html_of,

@@ -13,8 +13,8 @@ from itertools import combinations
 import pytest
 
 from grader.bank import right_variants, solution_of
-from grader.instructor.class_pages import SHARED_APART, SHARED_COPIED
-from grader.instructor.similarity import ALIKE, compare, hashes, winnow
+from grader.instructor.reports.class_pages import SHARED_APART, SHARED_COPIED
+from grader.instructor.reports.similarity import ALIKE, compare, hashes, winnow
 from grader.stub_store import read_stored
 from grader.syllabus import find_lesson
 

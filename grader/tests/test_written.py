@@ -8,9 +8,9 @@ from itertools import pairwise
 import pytest
 import torch
 
-from grader.instructor.cells import lesson_notebook
-from grader.instructor.house import build, make_course
-from grader.instructor.written import (
+from grader.instructor.nbgrading.cells import lesson_notebook
+from grader.instructor.nbgrading.house import build, make_course
+from grader.instructor.nbgrading.written import (
     KINDS,
     as_page,
     criteria_text,

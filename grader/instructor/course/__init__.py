@@ -1,0 +1,1 @@
+"""What an instructor says of the course: `course.toml`, dates, and who takes part."""

@@ -1,0 +1,1 @@
+"""Grading in other people's houses: Gradescope, GitHub, Canvas, Moodle."""

@@ -1,0 +1,1 @@
+"""nbgrader, unpatched: notebooks, written questions, handing in, marks, feedback."""

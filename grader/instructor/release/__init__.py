@@ -1,0 +1,1 @@
+"""The learners' repository: written, proved to hold no solution, brought up to date."""

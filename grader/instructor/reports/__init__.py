@@ -1,0 +1,1 @@
+"""Reports to be read: of one submission, and of a class."""
