@@ -154,7 +154,8 @@ def windows(
 
     1. A window with its targets takes block_size + 1 tokens. (Which starts are allowed, then?)
     2. All windows at once: `starts[:, None] + np.arange(block_size + 1)` are the places of all
-       tokens wanted, and numpy takes an array of places as an index.
+       tokens wanted (`np.asarray(starts)` first: it may be a list), and numpy takes an array of
+       places as an index.
     3. Inputs are all but the last column, targets all but the first. `astype(np.int64)` widens
        each of them, and makes a copy; `torch.from_numpy` makes a tensor of it.
     """

@@ -14,6 +14,8 @@ from typing import Any
 
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from .reading import reached
+
 # What torch runs underneath; a name that ends with * stands for all that begin so.
 OPERATIONS = {
     "softmax": ("_softmax", "_log_softmax", "_safe_softmax"),
@@ -136,7 +138,7 @@ def _names_of_step(source: bytes, step: str) -> tuple[tuple[str, int], ...]:
     for name, node in _outermost(tree.body):
         own.setdefault(name, []).append(node)
     named = [
-        (_resolve(node, aliases), node) for part in _reached(step, own) for node in _chains(part)
+        (_resolve(node, aliases), node) for part in reached(tree, step) for node in _chains(part)
     ]
     named += [(_of_the_judge(node, aliases), node) for node in ast.walk(tree)]
     return tuple((name, node.lineno) for name, node in named if name)  # type: ignore[attr-defined]
@@ -189,29 +191,6 @@ def _outermost(body: Sequence[ast.stmt]) -> Iterator[tuple[str, ast.stmt]]:
             )
             for part in inside:
                 yield from _outermost(part.body if isinstance(part, ast.ExceptHandler) else [part])
-
-
-def _reached(step: str, own: dict[str, list[ast.stmt]]) -> list[ast.AST]:
-    """Return a step's function, and what of the module's it names, and what that names, ..."""
-    first, _, method = step.partition(".")
-    reached: list[ast.AST] = []
-    waiting: list[ast.AST] = list(own.get(first, []))
-    if method and waiting:
-        methods = [
-            n
-            for part in waiting
-            for n in getattr(part, "body", [])
-            if isinstance(n, ast.FunctionDef) and n.name in (method, "__init__")
-        ]
-        waiting = [*methods]
-    while waiting:
-        part = waiting.pop()
-        reached.append(part)
-        for node in ast.walk(part):
-            for other in own.get(node.id, []) if isinstance(node, ast.Name) else []:
-                if other not in reached and other not in waiting:
-                    waiting.append(other)
-    return reached
 
 
 def _chains(part: ast.AST) -> Iterator[ast.expr]:

@@ -4,7 +4,6 @@ Every way of judging is a list of folders. The first one holds the module that i
 is where its imports are found.
 """
 
-import ast
 import contextlib
 import os
 import sys
@@ -114,18 +113,3 @@ def shown(path: str | Path) -> str:
     """Return how a file is called in messages: from the project's root, or its bare name."""
     path = Path(path)
     return path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else path.name
-
-
-def place_of_step(file: Path, step: str) -> str:
-    """Return where a step stands in a file: "lessons/03/attention.py:57", or the file's name."""
-    try:
-        body: Iterable[ast.stmt] = ast.parse(file.read_text(encoding="utf-8")).body
-    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
-        return shown(file)
-    line = 0
-    for name in step.split("."):
-        found = next((node for node in body if getattr(node, "name", None) == name), None)
-        if found is None:
-            return shown(file)
-        line, body = found.lineno, getattr(found, "body", [])
-    return f"{shown(file)}:{line}"

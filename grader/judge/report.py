@@ -30,9 +30,9 @@ def failure_block(result: dict[str, Any], lesson: Lesson, failures: int = 1) -> 
         printed = result["printed"].splitlines()[-PRINTED_LINES:]
         lines += [f"  | {line[:PRINTED_WIDTH]}" for line in printed]
     if result["where"]:
-        lines.append(f"  {result['where']}  ({result['step']})")
+        lines.append(f"  {result['where']}  ({result['within'] or result['step']})")
     if result["first"]:
-        lines.append(f"  {result['first']} fails too: if it is used here, mend that first.")
+        lines.append(f"  {result['first']} fails too, and it is used here: mend that first.")
     if mistake and failures == 1:
         lines.append(
             f"  What it is: python -m grader hint {lesson.number} --name, or run this check again."

@@ -18,8 +18,9 @@ from .backends import Backend, InThisProcess
 from .drawing import Draw
 from .expecting import Expect, MissingAnswerError
 from .forbidden import calls, found_in_text
-from .paths import ROOT, judged_path, place_of_step, shown
+from .paths import ROOT, judged_path, shown
 from .proxies import Lesson
+from .reading import function_at, place_of_step
 from .verdicts import LearnerError, NotWrittenError, SkippedError, TooLongError, WrongError
 
 PASSED, FAILED, NOT_WRITTEN, BLOCKED = "passed", "failed", "not written", "blocked"
@@ -54,6 +55,7 @@ class Result:
     details: str = ""  # places and numbers, line by line
     ask: str = ""  # a question that leads to the mistake
     where: str = ""  # "lessons/03/attention.py:57"
+    within: str = ""  # the function that stands there, if it is another one than the step
     printed: str = ""
     baseline: str = ""  # which model the learner's is measured by, where the check asks for one
     seconds: float = 0.0
@@ -200,6 +202,8 @@ def run_check(
         result.printed = lesson._printed
     if result.verdict == FAILED and not result.where:
         result.where = place_of_step(target.file, check.step)
+    around = function_at(target.file, result.where)
+    result.within = around if around != result.step else ""
     result.seconds = time.perf_counter() - start
     if result.passed:
         result.margin = expect.margin

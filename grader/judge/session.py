@@ -18,6 +18,7 @@ from .causes import Causes
 from .naming import name_mistake
 from .paths import judged_path, needed_lessons, own_among
 from .progress import hash_of
+from .reading import is_used
 from .report import is_open
 from .runner import BLOCKED, FAILED, SKIPPED, Result, Target, run_check
 
@@ -70,8 +71,14 @@ class Session:
         order = [step.name for step in lesson.steps]
         if result.verdict == FAILED:
             failing = self.failing.setdefault(file, set())
-            earlier = [name for name in order[: order.index(check.step)] if name in failing]
-            result.first = next(iter(earlier), "")
+            result.first = next(
+                (
+                    name
+                    for name in order[: order.index(check.step)]
+                    if name in failing and is_used(name, target.file, check.step, check.function)
+                ),
+                "",
+            )
             failing.add(check.step)
         if result.too_long:
             self.endless.add(file)

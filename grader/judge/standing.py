@@ -10,8 +10,9 @@ from lessons.engine.errors import CourseError
 
 from ..stubs import is_untouched
 from ..syllabus import Lesson, find_lesson
-from .paths import ROOT, file_of, place_of_step, shown
+from .paths import ROOT, file_of, shown
 from .progress import Progress, hash_of
+from .reading import place_of_step
 from .report import in_order, next_line, score
 
 CHECK = re.compile(r"^@check\(.*?^def (test_\w+)", re.MULTILINE | re.DOTALL)

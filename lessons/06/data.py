@@ -1,4 +1,4 @@
-# lesson 06, stub ee697026d1db (yours to fill in)
+# lesson 06, stub 411254239b66 (yours to fill in)
 """Lesson 06: from documents to batches.
 
 A model is trained on one long row of token ids, cut into windows. On the way there four things can
@@ -137,7 +137,8 @@ def windows(
 
     1. A window with its targets takes block_size + 1 tokens. (Which starts are allowed, then?)
     2. All windows at once: `starts[:, None] + np.arange(block_size + 1)` are the places of all
-       tokens wanted, and numpy takes an array of places as an index.
+       tokens wanted (`np.asarray(starts)` first: it may be a list), and numpy takes an array of
+       places as an index.
     3. Inputs are all but the last column, targets all but the first. `astype(np.int64)` widens
        each of them, and makes a copy; `torch.from_numpy` makes a tensor of it.
     """

@@ -478,9 +478,7 @@ def test_the_loop_learns(lesson, expect, draw):
     batches, config = lesson.toy("batches of step", steps), lesson.TrainConfig(**plan, patience=2)
     history = lesson.fit(model, batches, config, validation, 3)
     losses = [row["val_loss"] for row in history]
-    question = (
-        "Your five functions pass one by one; `pytest lessons/07 -k` runs their checks again."
-    )
+    question = "Do your five functions pass one by one? Their own checks stand above this one."
     expect(losses, right[:end], of="the validation losses of `fit`", ask=question, tolerance=1e-4)
 
 

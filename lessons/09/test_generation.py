@@ -101,7 +101,7 @@ def test_gpt_is_asked(lesson, expect, draw):
         right = gpt2_logits(weights, ids[:, -9:], 3)[:, -1]
         of = f"a GPT's logits after {length} tokens, where block_size is 9"
         question = "The model gives two things, logits and loss. Which one do you return?"
-        expect(lesson.next_token_logits(model, ids), right, of=of, ask=question, tolerance=1e-4)
+        expect(lesson.next_token_logits(model, ids), right, of=of, ask=question, tolerance=3e-4)
 
 
 # 2. generate. (Without a cache, so that it can be written now.)
@@ -525,10 +525,10 @@ def test_no_difference_in_the_long_run(lesson, expect, draw):
     order = draw.normal(3, 3, 3).argsort(-1)  # another one after each two tokens
     p = torch.tensor([0.5, 0.3, 0.2])[order]  # (V, V, V)
     q = torch.tensor([0.02, 0.18, 0.8])[order]
-    # the logits are a twentieth of what they should be: that is what `shape` is for
-    model = lesson.toy("table model", p.log()[None] / 20, 2000, 1)
-    draft = lesson.toy("table model", q.log()[None] / 20, 2000, 1)
-    shape, chance = lesson.toy("sharpen", 20.0), lesson.generator(draw.integer(0, 10**6))
+    # the logits are the negative of what they should be: that is what `shape` is for
+    model = lesson.toy("table model", -p.log()[None], 2000, 1)
+    draft = lesson.toy("table model", -q.log()[None], 2000, 1)
+    shape, chance = lesson.toy("sharpen", -1.0), lesson.generator(draw.integer(0, 10**6))
     text = lesson.speculative_decode(model, draft, draw.ids(3, 1, 2), 800, 3, shape, chance)
     shape_of_text = list(getattr(text, "shape", []))
     expect(shape_of_text, [1, 802], of="the shape of the text with 800 new tokens")
