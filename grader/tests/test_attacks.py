@@ -178,6 +178,7 @@ CHANGES = (greedy_cells, doubled_cells, no_cells, no_notebook)
 def test_attacks_come_through_nbgrader_with_no_more(tmp_path):
     """One assignment, hostile hand-ins and an honest one: the gradebook holds what was earned."""
     house = House(tmp_path, "03", "attention")
+    house.run("generate_assignment", "03")
     whole = short_exam(())
     with World(tmp_path / "world").open() as world:
         known = world.known | {"WORLD": str(house.course)}

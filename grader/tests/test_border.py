@@ -266,7 +266,7 @@ def endless_tree() -> dict:
     return {"dict": [["value", tree]]}
 
 
-HONEST = {"value": 1, "changed": [], "settings": [], "printed": ""}
+HONEST = {"value": 1, "changed": [], "settings": [], "used": [], "printed": ""}
 RAISED = {"kinds": ["ValueError"], "message": "", "where": "", "line": "", "unwritten": None}
 NONSENSE = [
     Packet(None, []),

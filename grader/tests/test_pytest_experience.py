@@ -125,7 +125,7 @@ def test_one_mistake_from_the_first_failure_to_the_end(course):
     assert "  ? How large does a sum of D products become" in first
     assert "  What it is: python -m grader hint 03 --name, or run this check again." in first
     assert "The scores are not divided" not in first
-    assert "scaled_dot_product_attention fails too: if it is used here, mend that first" in first
+    assert "scaled_dot_product_attention fails too, and it is used here: mend that first" in first
     assert first.endswith("exit 1")
     assert "  ! The scores are not divided by sqrt(D).\n    Look at " in second
     assert "stopping after 1 failures" in second

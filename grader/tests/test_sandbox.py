@@ -121,7 +121,7 @@ def lie():
     """Describe an error as no error can be described."""
     import grader.judge.bench as bench
     bench.Bench.answer = lambda self, request: bench.pack(
-        {"raised": {"kinds": [], "where": 5}, "changed": [], "settings": [], "printed": ""}
+        {"raised": {"kinds": [], "where": 5}, "changed": [], "settings": [], "used": [], "printed": ""}
     )
 
 def write_a_huge_file():
