@@ -13,8 +13,9 @@ import torch
 from grader.bank import solution_of, wrong_variants
 from grader.checks import check
 from grader.instructor import sandbox as sandboxes
+from grader.instructor.places import MAX_BYTES, take_file
 from grader.instructor.sandbox import InASandbox, furnish, sandbox_or_reason, sandboxed, unrelated
-from grader.instructor.supervisor import MAX_BYTES, judge_submission, readable, take_file
+from grader.instructor.supervisor import judge_submission, readable
 from grader.judge.answers import read_answers
 from grader.judge.backends import InThisProcess
 from grader.judge.paths import ROOT, judged_path
