@@ -2,6 +2,7 @@
 
 import importlib.util
 import math
+import re
 import sys
 import time
 from dataclasses import asdict, dataclass, field
@@ -24,6 +25,7 @@ from .reading import function_at, place_of_step
 from .verdicts import LearnerError, NotWrittenError, SkippedError, TooLongError, WrongError
 
 PASSED, FAILED, NOT_WRITTEN, BLOCKED = "passed", "failed", "not written", "blocked"
+IMPORTED = {*sys.stdlib_module_names, "torch", "np", "nn", "F"}  # by these names in the course
 MESSAGE_LINES = 6  # of what an error says, beside the first
 SKIPPED = "skipped"  # this machine lacks what the check needs; never more than 0 points
 
@@ -268,6 +270,9 @@ def _raised(result: Result, error: LearnerError, target: Target) -> None:
         if deepest := _in_step(error, result.step):
             result.where, _, line = deepest
             line = f"`{line}`"
+        missing = re.match(r"name '(\w+)' is not defined", error.message)
+        if missing and missing[1] in IMPORTED:
+            result.ask = f"Is there an import of {missing[1]} at the top of the file?"
         inside = error.inside if error.inside.startswith("lessons/") else ""
         inside = inside or (error.where if error.where != result.where else "")
         called = f", which called {inside}" if inside else ""

@@ -482,7 +482,9 @@ def test_stream_gives_back_what_it_borrows(lesson, expect, draw):
     of = "whether the model is in training between two steps"
     expect(listener.read("training"), [True] * 6, of=of, ask=question)
     expect(model.read("modes"), [], of="what is on, and should be off, while the model writes")
-    expect(listener.read("ordinary"), [True] * 6, of="whether each step may be trained on")
+    question = "Is the clone made inside the `with`, or behind it?"
+    of = "whether each step may be trained on"
+    expect(listener.read("ordinary"), [True] * 6, of=of, ask=question)
     total, right = sum(model.read("lengths")), 3 + 5
     expect(
         total, right, of="how many tokens the model read", ask="Is there one cache for all steps?"
@@ -541,7 +543,10 @@ def test_no_difference_in_the_long_run(lesson, expect, draw):
         "some tokens come too often and others too rarely: their chi-square is "
         f"{chi_square:.0f}, and {LARGEST_CHI_SQUARE:.0f} is the limit"
     )
-    question = "With which probability is a guess kept? From what is drawn when it is not?"
+    question = (
+        "With which probability is a guess kept? From what is drawn when it is not? "
+        "Do both models' logits go through `shape`?"
+    )
     expect.true(chi_square < LARGEST_CHI_SQUARE, symptom, ask=question)
 
 

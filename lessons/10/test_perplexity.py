@@ -319,7 +319,10 @@ def test_share_of_first_choices(lesson, expect, draw):
     ring = torch.tensor([[0.0, 3.0, 1.0], [1.0, 0.0, 2.0], [9.0, 7.0, 8.0]])  # 0 -> 1 -> 2 -> 0
     model = lesson.toy("forgetful model", ring)
     for text, share in [([0, 1, 2, 0, 2], 0.75), ([0, 2, 1], 0.0), ([2, 0, 1], 1.0)]:
-        question = "Which token has the largest logit at each place, and is it the one that came?"
+        question = (
+            "Which token has the largest logit at each place (along which dimension?), "
+            "and is it the one that came?"
+        )
         mine = lesson.next_token_accuracy(model, torch.tensor(text), 8, 8)
         expect(mine, share, of=f"the accuracy for {text}, guessed 0, 1, 2, 0, ...", ask=question)
 
@@ -538,7 +541,10 @@ def test_sure_and_right(lesson, expect, draw):
     for bins, n in [(10, 60), (10, 2), (1, 30), (3, 41), (50, 90)]:
         ids = draw.ids(7, n)
         right = curve_of(table[ids[:-1]], ids, bins)
-        question = "Whose probability is the confidence: the best token's, or that of what came?"
+        question = (
+            "Whose probability is the confidence: the best token's, or that of what came? "
+            "And what is the mean of no numbers?"
+        )
         mine = lesson.calibration_curve(lesson.toy("forgetful model", table), ids, bins, 100, 100)
         of = f"(mean confidence, accuracy, count) of {n} tokens in {bins} bins"
         expect(mine, right, of=of, ask=question)

@@ -184,12 +184,14 @@ def test_a_short_run_learns(lesson, expect, draw):
         ask="By how much does a step move a weight, at this learning rate?",
     )
     bits = checkpoints.bits_per_byte(model, checkpoints.fresh_stories(seeds[1], 12))
+    rate, dropout = recipe.get("peak_lr"), recipe.get("dropout")
     expect.true(
         bits <= ENOUGH,
         f"on stories that it has not seen, the short run needs {bits:.2f} bits per byte; "
         f"{ENOUGH} should be enough",
         details="knowing only how often each letter occurs costs 4.5, knowing nothing 8",
-        ask="Is the rate too low, or far too high? Does dropout leave anything to learn from?",
+        ask=f"{steps} steps, peak_lr {rate}, dropout {dropout}: too few, too low or far too high, "
+        "too much?",
     )
 
 
