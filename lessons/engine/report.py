@@ -18,7 +18,8 @@ GPT3_FLOPS = 3.14e23  # Brown et al. 2020, appendix D: 175 B parameters, 300 B t
 def write_report(run: RunFolder, teller: Storyteller) -> Path:
     """Write the report of an evaluated run and return its path."""
     metrics = read_json(run.metrics)
-    settings = read_json(run.config_file)["settings"]
+    config = read_json(run.config_file)
+    settings, plan = config["settings"], config.get("decided", {}).get("plan", {})
     records = read_log(run.log_jsonl)
     rows = [record for record in records if "train_loss" in record]
     told = [record for record in records if "story" in record]
@@ -41,7 +42,7 @@ def write_report(run: RunFolder, teller: Storyteller) -> Path:
         baseline=metrics.get("baseline"),
         baseline_rows=_baseline_rows(metrics.get("baseline")),
         cost=_cost(metrics),
-        recipe=_recipe(metrics, settings),
+        recipe=_recipe(metrics, settings, plan),
     )
     with write_atomically(run.report) as file:
         file.write(page)
@@ -167,11 +168,15 @@ def _cost(metrics: dict[str, Any]) -> str:
     )
 
 
-def _recipe(metrics: dict[str, Any], settings: dict[str, Any]) -> list[tuple[str, str]]:
+def _recipe(
+    metrics: dict[str, Any], settings: dict[str, Any], plan: dict[str, Any]
+) -> list[tuple[str, str]]:
+    """What was asked for, and where the time allowed decided otherwise, what it decided."""
+    decided = {key: plan[key] for key in ("steps", "batch_size", "accumulation") if key in plan}
     chosen = {
         "preset": settings["preset"],
         "model": settings["model"],
-        "training": settings["train"],
+        "training": settings["train"] | decided,
         "optimiser": settings["optimizer"],
         "precision": metrics["precision"],
         "data": f"{metrics['data']} (SHA-256 {metrics['data_sha256']})",
