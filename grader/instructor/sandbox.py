@@ -113,6 +113,10 @@ class InASandbox(InAChild):
         if self.child and (self.count() != self.alone or not self.answers.empty()):
             self.stop()
 
+    def alive(self) -> bool:
+        """Say whether the sandbox is still there."""
+        return self.child is not None and self.child.poll() is None
+
     def count(self) -> int:
         """Return how many processes belong to the sandbox, as seen from outside."""
         try:

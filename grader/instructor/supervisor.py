@@ -28,6 +28,7 @@ from .taking import Taken, take_submission
 
 SCHEMA = 1  # of the report; `report.schema.json` describes it
 BUDGET = 180.0  # seconds for one submission; an honest one takes 10
+MAX_DEATHS = 3  # of a sandbox, each of which takes seconds to start
 MAX_TEXT = 4000  # characters of any text that the submission had a hand in
 
 
@@ -109,7 +110,7 @@ def judge_source(source: bytes, exam: Exam, backend: Backend, until: float) -> l
     results: list[Result] = []
     names: dict[str, dict[str, str]] = {}  # step -> its mistake
     given: dict[str, list[Any]] = {}  # to name it by
-    endless = False
+    endless, deaths = False, 0
     with tempfile.TemporaryDirectory(prefix="course-submission-") as folder:
         (Path(folder) / f"{exam.lesson.module}.py").write_bytes(source)
         target = Target(exam.lesson, judged_path(exam.lesson.number, home=Path(folder)), backend)
@@ -117,13 +118,17 @@ def judge_source(source: bytes, exam: Exam, backend: Backend, until: float) -> l
             if time.monotonic() > until:
                 results.append(refused(check, "not run: the time for one submission is over"))
                 continue
+            if deaths == MAX_DEATHS:
+                results.append(refused(check, f"not run: it has ended the sandbox {deaths} times"))
+                continue
             result = run_guarded(check, target, exam, quick=endless)
             endless = endless or result.too_long
             if result.verdict == FAILED and not result.too_long:
+                deaths += isinstance(backend, InASandbox) and not backend.alive()
                 if check.step not in names:
                     others = map(shortened, exam.checks) if endless else exam.checks
                     names[check.step] = name_mistake(
-                        check.step, others, target, exam.answers, given
+                        check.step, others, target, exam.answers, given, until
                     )
                 result.mistake = names[check.step]
             results.append(result)

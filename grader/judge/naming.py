@@ -6,6 +6,8 @@ a name that is not sure is worse than none. The steps before it count because a 
 like another one here.
 """
 
+import math
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -21,16 +23,20 @@ def name_mistake(
     target: Target,
     answers: Answers,
     given: dict[str, list[Any]] | None = None,
+    until: float = math.inf,
 ) -> dict[str, str]:
     """Return the mistake that the target makes in the checks of a step; empty if it is unknown.
 
-    given: check -> what this target gave in it already; what is found out here is added.
+    given: check -> what this target gave in it already; what is found out here is added. until: on
+    the monotonic clock; a mistake that takes longer to find has no name.
     """
     given = {} if given is None else given
     seen = steps_up_to(step, target.lesson)
     mine = {}
     for check in checks:
         if check.step in seen:
+            if time.monotonic() > until:
+                return {}
             if check.name not in given:
                 given[check.name] = sketches(record(check, target, PUBLIC_SEED))
             mine[check.name] = given[check.name]
