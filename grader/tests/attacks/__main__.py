@@ -86,7 +86,7 @@ def happened(outcome: Outcome) -> str:
     said = Counter(c["symptom"] for c in outcome.report["checks"] if c["verdict"] != "passed")
     if not said:
         return "its honest answers count, and nothing else came of it"
-    symptom = said.most_common(1)[0][0].splitlines()[0]
+    symptom = said.most_common(1)[0][0].splitlines()[0].replace(sys.prefix, "PYTHON")
     return symptom if len(symptom) <= MAX_TOLD else f"{symptom[:MAX_TOLD]} ..."
 
 
