@@ -183,6 +183,7 @@ def run(attack: Attack, world: World, exam: Exam, box: InAChild) -> Outcome:
     shutil.rmtree(place.parent, ignore_errors=True)
     path = attack.hand_in(place, attack.source(world.known))
     world.before = world.state()
+    others = {process.pid for process in psutil.Process().children(recursive=True)}
     began = time.monotonic()
     report = judge(path, exam, box, "eve", BUDGET)
     seconds = time.monotonic() - began
@@ -192,7 +193,7 @@ def run(attack: Attack, world: World, exam: Exam, box: InAChild) -> Outcome:
         *_wrong_points(outcome),
         *_wrong_texts(report, world),
         *world.left(),
-        *(_left_running(box) if isinstance(box, InASandbox) else ()),
+        *(_left_running(box, others) if isinstance(box, InASandbox) else ()),
     ]
     if seconds > (limit := attack.seconds * PATIENCE):
         outcome.wrong.append(f"it took {seconds:.0f} s, {limit:.0f} are its limit")
@@ -236,16 +237,21 @@ def _wrong_texts(report: dict[str, Any], world: World) -> Iterator[str]:
             yield f"the control character {control!r} stands in a report"
 
 
-def _left_running(box: InASandbox) -> Iterator[str]:
-    """Yield what still runs, but for the sandbox itself."""
-    here = psutil.Process()
-    alive = [p for p in here.children(recursive=True) if _runs(p)]
+def _left_running(box: InASandbox, others: set[int]) -> Iterator[str]:
+    """Yield what still runs, but for the sandbox itself. others: ran before; tests beside this one's."""
+    alive = [p for p in psutil.Process().children(recursive=True) if _runs(p)]
     own = {box.child.pid} if box.child else set()
     if box.child:
         own |= {p.pid for p in psutil.Process(box.child.pid).children(recursive=True)}
-    strays = [p for p in alive if p.pid not in own]
+    strays = [_words(p) for p in alive if p.pid not in own | others]
     if strays or (box.child and box.count() != box.alone):
-        yield f"{len(strays)} processes still run"
+        yield f"still running: {'; '.join(strays) or 'something in the sandbox'}"
+
+
+def _words(process: psutil.Process) -> str:
+    with contextlib.suppress(psutil.Error):
+        return " ".join(process.cmdline())
+    return str(process.pid)
 
 
 def _runs(process: psutil.Process) -> bool:
