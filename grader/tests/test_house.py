@@ -32,8 +32,9 @@ import nbformat
 import pytest
 
 from grader.__main__ import main
+from grader.instructor.course.roster import read_roster
 from grader.instructor.nbgrading.handing_in import before_grading
-from grader.instructor.nbgrading.house import build, gradebook_of, make_course, read_roster
+from grader.instructor.nbgrading.house import build, gradebook_of, make_course
 from grader.instructor.nbgrading.marks import course_of, penalty, taught
 from grader.instructor.nbgrading.preprocessing import backend_or_stop
 from grader.judge.paths import ROOT

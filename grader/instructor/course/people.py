@@ -1,14 +1,11 @@
 """Who belongs to a course: from nbgrader's gradebook, `roster.csv`, and whoever has handed in."""
 
-import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
 
-from lessons.engine.errors import CourseError
-
-from ..nbgrading.house import ROSTER, read_roster
+from .looking import rows_of
+from .roster import ROSTER, read_roster
 
 
 @dataclass(frozen=True)
@@ -59,17 +56,5 @@ def read_people(course: Path, others: Iterable[str] = ()) -> People:
 
 def _of_gradebook(path: Path) -> list[Person]:
     """Return the students in nbgrader's gradebook, which is only looked at."""
-    if not path.is_file():
-        return []
-    query = f"select {', '.join(ROSTER)} from student"
-    try:
-        database = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=10)
-        try:
-            rows = database.execute(query).fetchall()
-        finally:
-            database.close()
-    except sqlite3.Error as error:
-        raise CourseError(
-            f"{path} cannot be read ({error}); end whatever else has it open, and run this again"
-        ) from None
+    rows = rows_of(path, f"select {', '.join(ROSTER)} from student")
     return [Person(*(str(value or "") for value in row)) for row in rows]

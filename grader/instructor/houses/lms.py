@@ -13,13 +13,13 @@ username or email, chosen on import), one column per grade item; `-` leaves a gr
 
 import csv
 import io
-import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lessons.engine.errors import CourseError
 
+from ..course.looking import rows_of
 from ..course.people import Person, read_people
 from ..nbgrading.house import course_id_of, gradebook_of
 from ..reports.class_pages import plain_cell
@@ -66,22 +66,8 @@ def read_marks(course: Path) -> Marks:
 
 
 def _has_graded(path: Path) -> bool:
-    """Say whether nbgrader has graded something (asking it itself takes seconds)."""
-    if not path.is_file():
-        return False
-    try:
-        database = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=10)
-        try:
-            return (
-                database.execute("select 1 from submitted_assignment limit 1").fetchone()
-                is not None
-            )
-        finally:
-            database.close()
-    except sqlite3.Error as error:
-        raise CourseError(
-            f"{path} cannot be read ({error}); end whatever else has it open, and run this again"
-        ) from None
+    """Say whether nbgrader has graded something."""
+    return bool(rows_of(path, "select 1 from submitted_assignment limit 1"))
 
 
 def _from_gradebook(course: Path) -> Marks:

@@ -16,7 +16,8 @@ from lessons.engine.errors import CourseError
 from lessons.engine.files import write_atomically
 
 from ..course.people import read_people
-from ..nbgrading.house import CONFIG, course_id_of, gradebook_of, read_roster
+from ..course.roster import read_roster
+from ..nbgrading.house import CONFIG, course_id_of, gradebook_of
 from .pseudonyms import NAMES
 
 OF_STUDENTS = ("submitted", "autograded", "feedback")  # nbgrader's: one folder a student in each
