@@ -13,6 +13,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--workers", type=int, help="processes side by side (default: one a core)")
     parser.add_argument("--verbose", action="store_true", help="list explained mutants too")
+    parser.add_argument(
+        "--save", action="store_true", help="keep the numbers for the site (grader/audit/last.json)"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -21,6 +24,7 @@ def run(options: argparse.Namespace) -> int:
 
     torch.set_num_threads(1)  # before any work: a fork after two-thread work hangs
     from grader.audit.measures import FULL, QUICK, audit_lesson
+    from grader.audit.record import keep
     from grader.audit.table import print_table
     from grader.judge.answers import PUBLIC_SEED
     from grader.syllabus import find_lesson, read_syllabus
@@ -33,6 +37,8 @@ def run(options: argparse.Namespace) -> int:
     for lesson in chosen:
         measured.append(audit_lesson(lesson, effort, seeds, options.workers))
         print(f"lesson {lesson.number} audited in {measured[-1].seconds:.0f} s", flush=True)
+        if options.save:
+            keep(measured[-1:], effort)
     print_table(measured)
     faults = [f"lesson {m.lesson}: {fault}" for m in measured for fault in m.faults()]
     for fault in faults:

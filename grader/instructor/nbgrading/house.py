@@ -235,7 +235,8 @@ def chosen(course: Course, numbers: Sequence[str]) -> list[Any]:
         taught = [course.lesson(number) for number in numbers]
         if own := next((each for each in taught if each.own), None):
             raise CourseError(
-                f"lesson {own.number} is your own; its notebook is made by hand in source/{own.number}"
+                f"lesson {own.number} is your own: `python -m grader release DIR --whole` writes a "
+                "course in which it is one like the others; build it there"
             )
         return taught
     return [each for each in course.lessons if not each.own and _has_checks(each.lesson)]
