@@ -135,7 +135,7 @@ def test_windows_of_uneven_length(lesson, expect, draw):
     question = "Four tokens in the first window, one in the last: what do you add for each window?"
     of = "the score of four easy tokens and a hard one, block_size and stride 4"
     expect(lesson.score(model, ids, 4, 4), (4 * easy + hard, 5), of=of, ask=question)
-    for dtype in (torch.float32, torch.bfloat16):
+    for dtype in (torch.float32, torch.bfloat16, torch.bfloat16):  # twice: roundings may cancel
         table = draw.normal(7, 7, scale=2.0).to(dtype)
         model = lesson.toy("forgetful model", table)
         for n, block_size, stride in PLANS:

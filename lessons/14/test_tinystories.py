@@ -158,7 +158,7 @@ SHAPE = {**SIZES, "tie_weights": False}
 ENOUGH = 4.2
 
 
-@check("recipe", points=5, seconds=60)
+@check("recipe", points=5, seconds=180)
 def test_a_short_run_learns(lesson, expect, draw):
     """A real, short training run with your recipe learns which letters follow which."""
     recipe = recipe_of(lesson, expect)
