@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 TORCH := torch==2.13.0
 CPU_WHEELS := https://download.pytorch.org/whl/cpu
 
-.PHONY: ready demo test verify audit attacks load lint format types site clean
+.PHONY: ready demo test verify bench audit attacks load lint format types site clean
 
 ready: $(READY)
 
@@ -23,9 +23,13 @@ verify: $(READY) lint types test site
 	$(BIN)/python -m grader.tests.load --dry-run
 	$(BIN)/python -m pytest -m slow -s -q --timeout=3000
 
+# Half an hour alone on two cores; `python -m solutions.benchmark --help` for less, or for the site.
+bench: $(READY)
+	$(BIN)/python -m solutions.benchmark
+
 # Twenty seeds and every mutant; `python -m grader audit` is the quick form.
 audit: $(READY)
-	$(BIN)/python -m grader audit --full
+	$(BIN)/python -m grader audit --full --save
 
 # Both write their tables into the instructors' pages.
 attacks: $(READY)
@@ -38,6 +42,7 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m grader stubs --check
+	$(BIN)/python -m grader pages --check
 	$(BIN)/check-jsonschema -q --builtin-schema vendor.github-workflows .github/workflows/*.yml
 
 format: $(READY)
@@ -50,11 +55,25 @@ types: $(READY)
 	cp solutions/*.py build/types/course/ && cp -r lessons/engine build/types/course/
 	cd build/types && ../../$(BIN)/mypy --config-file ../../pyproject.toml -p course
 
-site: $(READY)
-	$(BIN)/mkdocs build --strict --quiet
+# Generated text first, then what is drawn and computed from the code (kept out of git, made anew when
+# what makes it has changed), then the pages.
+DRAW := $(wildcard solutions/*.py lessons/explore/*.py lessons/explore/*/*.py lessons/explore/*.j2 \
+  lessons/engine/*.py lessons/engine/storyteller/*)
+
+site: $(READY) site/figures/.made site/widgets/data/.made
+	$(BIN)/python -m grader pages
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+site/figures/.made: $(DRAW) | $(READY)
+	$(BIN)/python -m solutions.explore all --out site/figures >/dev/null
+	@rm -f site/figures/index.html site/figures/*/index.html && touch $@
+
+site/widgets/data/.made: $(DRAW) | $(READY)
+	$(BIN)/python -m solutions.explore widgets
+	@touch $@
 
 clean:
-	rm -rf build .pytest_cache .ruff_cache .mypy_cache
+	rm -rf build site/figures site/widgets/data .pytest_cache .ruff_cache .mypy_cache
 
 # Linux's plain torch brings gigabytes of CUDA; without an NVIDIA card the CPU build is enough.
 $(READY): requirements.txt

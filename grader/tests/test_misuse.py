@@ -97,7 +97,7 @@ def test_no_run_gets_a_sentence(place):
     refuses("generate", "--out", place / "nothing", cwd=place, says="holds no run")
     empty = place / "empty-place"
     empty.mkdir()
-    refuses("generate", cwd=empty, says="no run in runs/")
+    refuses("report", cwd=empty, says="no run in runs/")
 
 
 @pytest.mark.parametrize("damage", ["cut", "changed"])

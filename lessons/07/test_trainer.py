@@ -310,6 +310,7 @@ def test_every_target_counts_the_same(lesson, expect, draw):
         some_batches(draw, 7, (2, 4)),
         some_batches(draw, 7, (5, 6), (1, 2)),
         some_batches(draw, 7, (4, 5), (1, 3), (3, 2), ignored=[0, 2]),
+        some_batches(draw, 7, (3, 6), (2, 2), ignored=[0]),
     ):
         model = lesson.toy("bigram model", 7).load(weights)
         right = float(bigram_loss(weights, one_big(batches)))

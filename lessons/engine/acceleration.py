@@ -5,8 +5,8 @@ and their norm and GELU are written out. Here the same modules get torch's fused
 matrix products in half precision and, where it pays, are compiled. Tests hold each to the plain form.
 """
 
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from types import MethodType
 
@@ -18,8 +18,11 @@ from ..attention import CausalSelfAttention, causal_mask
 from ..blocks import MLP, LayerNorm
 from ..model import GPT, IGNORE
 from .devices import PRECISIONS
+from .sliced_loss import sliced_loss
 
 SHORT = 512  # tokens
+# Bytes. Larger tables of logits are never made whole on a CPU: 1,300 tokens of GPT-2's vocabulary.
+LARGE_LOGITS = 2**28
 
 
 def short_causal_attention(
@@ -90,9 +93,26 @@ def use_fast_parts(model: GPT) -> GPT:
     return model
 
 
+@contextmanager
+def loss_by_slices(model: GPT) -> Iterator[None]:
+    """Inside, `model(inputs, targets)` gives the same loss, and no logits.
+
+    The head hands the hidden states on, and what takes the place of the loss makes the logits itself.
+    """
+    head, loss = model.lm_head, model.loss
+    head.forward = lambda x: x  # type: ignore[method-assign]
+    model.loss = lambda x, targets: sliced_loss(x, head.weight, targets)
+    try:
+        yield
+    finally:
+        del head.forward
+        model.loss = loss
+
+
 class TrainingForward(nn.Module):
     """`model(inputs, targets) -> (logits, loss)` in half precision, compiled where asked.
 
+    On a CPU there are no logits (None) where they would be large: the loss is made `loss_by_slices`.
     Where `model` is a DistributedDataParallel, gradients travel between the processes only
     after the last of a step's micro-batches (`accumulate`).
     """
@@ -101,6 +121,7 @@ class TrainingForward(nn.Module):
         super().__init__()
         self.model = model
         self.dtype = PRECISIONS[precision]
+        self.compiled = compiled
         self.accumulate(1)
         self._forward: Callable = torch.compile(model) if compiled else model
 
@@ -110,12 +131,17 @@ class TrainingForward(nn.Module):
 
     def forward(
         self, inputs: torch.Tensor, targets: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Inputs and targets (B, T) -> logits (B, T, V) and the mean loss, as the model does."""
+    ) -> tuple[torch.Tensor | None, torch.Tensor]:
+        """Inputs and targets (B, T) -> logits (B, T, V) or None, and the mean loss."""
         if self.training:
             self.calls += 1
             if isinstance(self.model, nn.parallel.DistributedDataParallel):
                 self.model.require_backward_grad_sync = self.calls % self.accumulation == 0
         half = torch.autocast(inputs.device.type, self.dtype) if self.dtype else nullcontext()
-        with half:
-            return self._forward(inputs, targets)
+        gpt = getattr(self.model, "module", self.model)
+        size = 4 * inputs.numel() * gpt.config.vocab_size
+        if self.compiled or inputs.device.type != "cpu" or size < LARGE_LOGITS:
+            with half:
+                return self._forward(inputs, targets)
+        with half, loss_by_slices(gpt):
+            return None, self._forward(inputs, targets)[1]

@@ -44,11 +44,12 @@ class WindowOrder:
 
     def starts(self, first: int, count: int) -> np.ndarray:
         """The starts of windows number `first` to `first + count - 1` of the run."""
-        numbers = np.arange(first, first + count)
-        epochs, places = np.divmod(numbers, self.per_epoch)
-        return np.array(
-            [self._epoch(int(e))[p] for e, p in zip(epochs, places, strict=True)], dtype=np.int64
-        )
+        epochs, places = np.divmod(np.arange(first, first + count), self.per_epoch)
+        starts = np.empty(count, dtype=np.int64)
+        for epoch in range(int(epochs[0]), int(epochs[-1]) + 1):
+            inside = epochs == epoch
+            starts[inside] = self._epoch(epoch)[places[inside]]
+        return starts
 
 
 class BatchSource:
@@ -71,6 +72,10 @@ class BatchSource:
         self.device = device
         self.rows = rows  # our share of each micro-batch, where several processes train
         self.order = WindowOrder(len(tokens), block_size, seed)
+        # Every window with its targets, overlapping, as rows: no copies, and one call takes a batch.
+        self.rows_from = np.lib.stride_tricks.sliding_window_view(
+            np.asarray(tokens), block_size + 1
+        )  # (N - T, T + 1)
 
     def of_step(self, step: int) -> list[Batch]:
         """The micro-batches of one step, on the CPU (pinned where a GPU will fetch them)."""
@@ -78,7 +83,8 @@ class BatchSource:
         batches = []
         for micro in range(self.accumulation):
             starts = self.order.starts(first + micro * self.batch_size, self.batch_size)
-            inputs, targets = windows(self.tokens, starts[self.rows], self.block_size)
+            taken = torch.from_numpy(self.rows_from[starts[self.rows]]).long()  # (B, T + 1)
+            inputs, targets = taken[:, :-1], taken[:, 1:]
             if self.device.type == "cuda":
                 inputs, targets = inputs.pin_memory(), targets.pin_memory()
             batches.append((inputs, targets))

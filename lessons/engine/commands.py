@@ -48,12 +48,16 @@ def _run_folder(options: argparse.Namespace, wishes: dict[str, Any] | None = Non
 
     out = getattr(options, "out", None)
     if out is None and wishes is None:  # a finished run is wanted: the newest
-        runs = sorted(Path("runs").glob("*/config.json"), key=lambda file: file.stat().st_mtime)
+        runs = _runs_here()
         if not runs:
             raise CourseError("no run in runs/; name one with --out, or begin one with: run")
         out = runs[-1].parent
         print(f"({out})", file=sys.stderr)
     return RunFolder(out if out is not None else default_out(wishes or {}))
+
+
+def _runs_here() -> list[Path]:
+    return sorted(Path("runs").glob("*/config.json"), key=lambda file: file.stat().st_mtime)
 
 
 def _wishes(options: argparse.Namespace) -> dict[str, Any]:
@@ -162,6 +166,11 @@ def report_only(options: argparse.Namespace, teller: Any = None) -> None:
     if teller is None:
         _, teller, _ = _load(options)
     print(f"\nreport: {report_run(run, teller)}")
+    if hasattr(options, "share"):
+        from .share import write_share
+
+        path = write_share(run, teller)
+        print(f"to send to friends: {path} ({path.stat().st_size / 1e6:.1f} MB)")
 
 
 def generate_only(options: argparse.Namespace) -> None:
@@ -181,7 +190,7 @@ def generate_only(options: argparse.Namespace) -> None:
     from .stories import check_sampling
 
     check_sampling({k: v for k, v in how.items() if k != "greedily"})
-    _, teller, _ = _load(options)
+    teller = _storyteller(options)
     how["seed"] = getattr(options, "seed", 0)
     for number, prompt in enumerate(_prompts(options)):
         if number:
@@ -194,6 +203,19 @@ def generate_only(options: argparse.Namespace) -> None:
             print(teller.generate(prompt, tokens, beams=options.beams))
         else:
             _tell(teller, prompt, tokens, how)
+
+
+def _storyteller(options: argparse.Namespace) -> Any:
+    """The model of the run, or, where there is none yet, the course's own small one."""
+    if hasattr(options, "out") or hasattr(options, "checkpoint") or _runs_here():
+        return _load(options)[1]
+    from .devices import choose_device
+    from .stories import Storyteller
+    from .storyteller import storyteller_folder
+
+    folder = storyteller_folder()
+    print("(no run of yours in runs/ yet: the course's own small model tells)", file=sys.stderr)
+    return Storyteller.load(folder, choose_device(getattr(options, "device", "auto")))
 
 
 def _prompts(options: argparse.Namespace) -> Any:

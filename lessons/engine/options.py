@@ -11,6 +11,7 @@ examples:
   run --preset small --data tinystories        the real data set; needs a network and patience
   generate --out runs/mine --prompt "A cat"    tell a story
   generate --out runs/mine --interactive       tell stories until you have had enough
+  report --out runs/mine --share               your model in one page, to send to friends
   presets                                      the shapes, and what each costs
 """
 
@@ -62,6 +63,11 @@ def build_parser() -> argparse.ArgumentParser:
             "--stride", type=int, metavar="N", help="tokens between windows (default: block size)"
         )
     _generate_options(generate)
+    report.add_argument(
+        "--share",
+        action="store_true",
+        help="also write share.html, a page that runs your model, to send to friends",
+    )
     add("presets", "list the presets: shapes, recipes, what they cost")
     return parser
 

@@ -66,7 +66,7 @@ const course = (() => {
   /** A labelled slider that shows its value: {row, input, value()}. */
   function slider(label, { min, max, step, value, show = String, change }) {
     const input = make("input", { type: "range", min, max, step, value });
-    const shown = make("output", { for: input.id });
+    const shown = make("output");
     const update = () => {
       shown.textContent = show(Number(input.value));
       input.setAttribute("aria-valuetext", shown.textContent);
@@ -74,6 +74,7 @@ const course = (() => {
     input.addEventListener("input", () => { update(); change(Number(input.value)); });
     update();
     const row = labelled(label, input, shown);
+    shown.setAttribute("for", input.id);
     return { row, input, value: () => Number(input.value), set: (v) => { input.value = v; update(); } };
   }
 
@@ -93,9 +94,58 @@ const course = (() => {
     return { row: labelled(label, input), input, value: () => input.value };
   }
 
+  /** The number that a person typed, or a sentence (a string) that says what is wrong with it.
+      A comma only groups thousands, and only in whole numbers: 0,5 might be a half or nothing. */
+  function number(text, name, { min = -Infinity, max = Infinity, whole = false } = {}) {
+    const typed = text.trim();
+    const grouped = whole && /^[1-9]\d{0,2}(,\d{3})+$/.test(typed);
+    const plain = grouped ? typed.replaceAll(",", "") : typed;
+    if (plain === "") return `${name}: please give a number.`;
+    if (/^[+-]?\d*,\d+$/.test(plain)) return `${name}: please write decimals with a point, not with a comma.`;
+    if (!/^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(plain)) return `${name} must be a number, not “${typed.slice(0, 40)}”.`;
+    const value = Number(plain);
+    if (!Number.isFinite(value)) return `${name}: ${plain.slice(0, 40)} is too large.`;
+    if (whole && !Number.isInteger(value)) return `${name} must be a whole number, not ${plain.slice(0, 40)}.`;
+    if (value < min) return `${name} must be at least ${min}, not ${plain.slice(0, 40)}.`;
+    if (value > max) return `${name} may be at most ${max.toLocaleString("en")} here.`;
+    return value;
+  }
+
   /** A button. */
   function button(text, press) {
     return make("button", { type: "button", class: "widget-button", onclick: press }, text);
+  }
+
+  /** A token's text with its spaces and ends of lines to be seen. */
+  function visible(text) {
+    return text.replaceAll(" ", "␣").replaceAll("\n", "↵")
+      .replace(/[\x00-\x1f\x7f]/g, (letter) => `\\x${letter.charCodeAt(0).toString(16).padStart(2, "0")}`);
+  }
+
+  /** Tokens as a row of buttons of which one is pressed; arrow keys, Home and End go from one to the
+      next, so the row takes one stop of the Tab key. choose(i) is called when i is pressed, focused,
+      or, where hover is wished, pointed at. {row, buttons, press(i)}; press alone calls nothing. */
+  function tokenRow(name, texts, choose, { hover = false } = {}) {
+    const buttons = texts.map((text, i) => {
+      const one = button(visible(text), () => choose(i));
+      one.classList.add("token-button");
+      one.addEventListener("focus", () => choose(i));
+      if (hover) one.addEventListener("pointerenter", () => choose(i));
+      one.addEventListener("keydown", (event) => {
+        const to = { ArrowLeft: i - 1, ArrowUp: i - 1, ArrowRight: i + 1, ArrowDown: i + 1, Home: 0, End: texts.length - 1 }[event.key];
+        if (to === undefined) return;
+        event.preventDefault();
+        buttons[to]?.focus();
+      });
+      return one;
+    });
+    function press(chosen) {
+      buttons.forEach((one, i) => {
+        one.setAttribute("aria-pressed", i === chosen);
+        one.tabIndex = i === chosen ? 0 : -1;
+      });
+    }
+    return { row: make("div", { role: "toolbar", "aria-label": name, class: "token-row" }, ...buttons), buttons, press };
   }
 
   /** True where the reader asked for less motion. */
@@ -131,5 +181,5 @@ const course = (() => {
 
   if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", beginAll);
   else beginAll();
-  return { widget, deliver, data, make, draw, slider, choice, field, button, still };
+  return { widget, deliver, data, make, draw, slider, choice, field, number, button, visible, tokenRow, still };
 })();

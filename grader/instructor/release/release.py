@@ -27,11 +27,13 @@ from .leaks import Secrets, secrets_of
 COMMANDS = "__init__ board check doctor hint hunt reset stuck update watch".split()  # noqa: SIM905
 LEARNERS = re.compile(
     r"LICENSE|\.gitignore|conftest\.py|lessons/__init__\.py|lessons/(engine|explore)/.+"
+    r"|site/widgets/(course|story)\.js"  # `tinystories report --share` puts them into its page
     r"|grader/\w+\.py|grader/judge/.+|grader/answers/baseline/.+"
     rf"|grader/commands/({'|'.join(COMMANDS)})\.py"
 )
 BESIDE_A_MODULE = r"README\.md|test_\w+\.py|[\w-]+\.(txt|json|csv|png|svg|safetensors)"
 FOR_TEACHERS = "nbgrader mkdocs-material cosmic-ray check-jsonschema mypy".split()  # noqa: SIM905
+CAPSTONE = "14"
 README = Path(__file__).with_name("learners_readme.md.j2")
 
 
@@ -134,9 +136,10 @@ def _solution(paths: dict[str, Path], lesson: Lesson) -> str:
 
 
 def _files_of(each: CourseLesson, paths: dict[str, Path]) -> dict[str, bytes]:
-    """Return what stands in a lesson's folder, and its recorded answers."""
+    """Return what stands in a lesson's folder, its notebooks and its recorded answers."""
     mine = re.compile(
         rf"lessons/{each.number}/({BESIDE_A_MODULE})|grader/answers/{each.number}\.safetensors"
+        rf"|lessons/notebooks/({each.number}-.+{'|capstone-t4' if each.number == CAPSTONE else ''})\.ipynb"
     )
     return {name: path.read_bytes() for name, path in paths.items() if mine.fullmatch(name)}
 
