@@ -176,13 +176,13 @@ def test_markdown_says_what_it_was_measured_on():
 
 def test_the_region_of_a_page_is_filled_and_filled_again(tmp_path):
     page = tmp_path / "page.md"
-    page.write_text("# Top\n\n<!-- generated: benchmarks -->\n<!-- end -->\n\nbelow\n")
+    page.write_text("# Top\n\n<!-- measured: benchmarks -->\n<!-- end -->\n\nbelow\n")
     for text in ("| a |", "| b |"):
         fill_page(page, text)
     assert page.read_text() == (
-        "# Top\n\n<!-- generated: benchmarks -->\n\n| b |\n\n<!-- end -->\n\nbelow\n"
+        "# Top\n\n<!-- measured: benchmarks -->\n\n| b |\n\n<!-- end -->\n\nbelow\n"
     )
-    with pytest.raises(CourseError, match="has no lines <!-- generated: growth -->"):
+    with pytest.raises(CourseError, match="has no lines <!-- measured: growth -->"):
         fill_page(page, "x", "growth")
 
 

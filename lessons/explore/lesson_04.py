@@ -1,7 +1,9 @@
 """Lesson 04: how the stream grows from block to block, and the bend inside each of them."""
 
+import math
 from typing import Any
 
+import numpy as np
 import torch
 
 from .drawing import BLUE, GREEN, GREY, ORANGE, new_figure
@@ -12,7 +14,6 @@ from .tokens import labels
 
 TITLE = "blocks"
 MOST = 64
-SEEN = (-5.0, 4.0)  # of what enters gelu; what lies beyond is counted in the last bars
 
 
 def run_blocks(subject: Any, ids: list[int]) -> dict[str, torch.Tensor]:
@@ -140,8 +141,10 @@ def draw_gelu(view: View) -> Drawn:
     tables = []
     if bend is not None:
         lower = axes[1, 0]
-        edges = torch.linspace(*SEEN, 81)
-        shares = torch.histogram(bend.flatten().clamp(*SEEN), edges).hist / bend.numel() * 100
+        values = bend.flatten()
+        low, high = (float(np.quantile(values, q)) for q in (0.005, 0.995))
+        edges = torch.linspace(math.floor(low), math.ceil(high), 81)
+        shares = torch.histogram(values, edges).hist / bend.numel() * 100
         lower.stairs(shares, edges, fill=True, color=BLUE)
         lower.axvline(0, color=GREY, linestyle=":", linewidth=1)
         lower.set(xlabel="what enters gelu, all blocks together", ylabel="share (%)")

@@ -14,7 +14,7 @@ from ..files import write_atomically, write_json
 from .measure import Spread
 
 HEADINGS = ("work", "ours", "against", "figure", "to reach", "reached", "what limits it")
-BEGIN, END = "<!-- generated: {} -->", "<!-- end -->"
+BEGIN, END = "<!-- measured: {} -->", "<!-- end -->"
 NOTHING_YET = "Nothing has been measured yet: `make bench` does it and fills this table."
 
 
