@@ -50,7 +50,7 @@ SHAPES = [(DESKTOP, False), (DESKTOP, True), (PHONE, False), (PHONE, True)]
 def site(tmp_path_factory) -> Path:
     """The built site with what `make site` makes beforehand."""
     if named := os.environ.get("COURSE_SITE"):
-        return Path(named)
+        return Path(named).resolve()
     missing = [figure for figure in figures() if not figure.is_file()]
     data = SITE / "widgets" / "data"
     assert not missing and data.is_dir(), "figures or widget data are missing: make site"

@@ -6,7 +6,8 @@ beside the files (written last) holds the SHA-256 of the chunk's text, of the se
 files: a chunk whose record fits is not tokenised again, and one whose text, settings or files have
 changed is.
 
-The helpers are not `multiprocessing`: that would run the program's main file again in each of them,
+tiktoken lets go of Python's lock while it works, so with it threads of this one process do as well,
+and need no start. For the others there are helpers. These are not `multiprocessing`: that would run the program's main file again in each of them,
 which imports torch for nothing, and breaks for a script of two lines without a main guard. They are
 plain child processes (`shard_worker.py`), which are sent chunks as lines of JSON.
 """
@@ -148,7 +149,8 @@ def encode_chunks(
     processes: int,
     advance: Callable[[int], Any],
 ) -> dict[str, dict[str, Any]]:
-    """Tokenise all chunks, in this process and `processes` - 1 others. Returns records by stem.
+    """Tokenise all chunks, in this process and `processes` - 1 others (or threads, where those are
+    as good). Returns records by stem.
 
     work: the folder of the shards, in which the tokenizer is saved as `tokenizer`.
     advance: called with the number of text bytes of each chunk that is finished.
@@ -172,12 +174,17 @@ def encode_chunks(
             stop.set()
             raise
 
-    helpers = [Helper(work, dtype) for _ in range(processes - 1)]
+    def encode_here(chunk: Chunk) -> dict[str, Any]:
+        return encode_chunk(chunk, tokenizer, work, dtype)
+
+    in_threads = getattr(tokenizer, "works_in_threads", False)
+    helpers = [Helper(work, dtype) for _ in range(0 if in_threads else processes - 1)]
+    others = [encode_here] * (processes - 1) if in_threads else [h.encode for h in helpers]
     try:
-        with ThreadPoolExecutor(max_workers=max(1, len(helpers))) as threads:
-            futures = [threads.submit(work_through, helper.encode) for helper in helpers]
+        with ThreadPoolExecutor(max_workers=max(1, len(others))) as threads:
+            futures = [threads.submit(work_through, encode) for encode in others]
             try:
-                work_through(lambda chunk: encode_chunk(chunk, tokenizer, work, dtype))
+                work_through(encode_here)
             except BaseException:
                 for helper in helpers:  # or their threads would finish a chunk first
                     helper.kill()

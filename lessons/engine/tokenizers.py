@@ -81,6 +81,8 @@ class BytePairTokenizer:
     merges: pairs of bytes in the order learned. special_tokens: by default <|endoftext|>, last.
     """
 
+    works_in_threads = True  # tiktoken lets go of Python's lock
+
     def __init__(self, merges: Merges, special_tokens: dict[str, int] | None = None) -> None:
         special_tokens = special_tokens or {END_OF_TEXT: 256 + len(merges)}
         self.merges = merges
