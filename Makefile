@@ -43,6 +43,7 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m grader stubs --check
 	$(BIN)/python -m grader pages --check
+	$(BIN)/python -m grader notebooks --check
 	$(BIN)/check-jsonschema -q --builtin-schema vendor.github-workflows .github/workflows/*.yml
 
 format: $(READY)

@@ -221,7 +221,10 @@ def test_the_keyboard_reaches_everything_and_is_caught_nowhere(site, page):
             && !one.disabled && one.tabIndex >= 0 && !one.closest(".md-search__form")
             && one.closest("article"));
           seen.forEach((one, number) => { one.dataset.stop = number; });
-          document.activeElement.blur();
+          const start = document.createElement("span");  // Tab goes on from where it stands
+          start.tabIndex = -1;
+          document.body.prepend(start);
+          start.focus();
           return seen.length;
         """)
         reached, last = set(), None

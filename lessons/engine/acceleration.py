@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from types import MethodType
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -100,8 +101,8 @@ def loss_by_slices(model: GPT) -> Iterator[None]:
     The head hands the hidden states on, and what takes the place of the loss makes the logits itself.
     """
     head, loss = model.lm_head, model.loss
-    head.forward = lambda x: x  # type: ignore[method-assign]
-    model.loss = lambda x, targets: sliced_loss(x, head.weight, targets)
+    head.forward = lambda x: x  # type: ignore[method-assign,assignment]
+    model.loss = lambda x, targets: sliced_loss(x, head.weight, targets)  # type: ignore[assignment]
     try:
         yield
     finally:
@@ -138,7 +139,7 @@ class TrainingForward(nn.Module):
             if isinstance(self.model, nn.parallel.DistributedDataParallel):
                 self.model.require_backward_grad_sync = self.calls % self.accumulation == 0
         half = torch.autocast(inputs.device.type, self.dtype) if self.dtype else nullcontext()
-        gpt = getattr(self.model, "module", self.model)
+        gpt: Any = getattr(self.model, "module", self.model)
         size = 4 * inputs.numel() * gpt.config.vocab_size
         if self.compiled or inputs.device.type != "cpu" or size < LARGE_LOGITS:
             with half:

@@ -6,10 +6,11 @@ beside the files (written last) holds the SHA-256 of the chunk's text, of the se
 files: a chunk whose record fits is not tokenised again, and one whose text, settings or files have
 changed is.
 
-tiktoken lets go of Python's lock while it works, so with it threads of this one process do as well,
-and need no start. For the others there are helpers. These are not `multiprocessing`: that would run the program's main file again in each of them,
-which imports torch for nothing, and breaks for a script of two lines without a main guard. They are
-plain child processes (`shard_worker.py`), which are sent chunks as lines of JSON.
+tiktoken lets go of Python's lock while it works, so with it a few threads of this one process do as
+well, and need no start. For the rest there are helpers. These are not `multiprocessing`: that would
+run the program's main file again in each of them, which imports torch for nothing, and breaks for a
+script of two lines without a main guard. They are plain child processes (`shard_worker.py`), which
+are sent chunks as lines of JSON.
 """
 
 import hashlib
@@ -31,6 +32,7 @@ from .files import sha256_of_file, write_json
 from .tokenizers import Tokenizer
 
 CHUNK = 2_000_000  # characters
+THREADS = 3  # with more of them, what Python does in between would wait for its lock
 PARTS = ("train", "val")
 
 # Which documents of a chunk are for training, and which for validation.
@@ -177,7 +179,7 @@ def encode_chunks(
     def encode_here(chunk: Chunk) -> dict[str, Any]:
         return encode_chunk(chunk, tokenizer, work, dtype)
 
-    in_threads = getattr(tokenizer, "works_in_threads", False)
+    in_threads = processes <= THREADS and getattr(tokenizer, "works_in_threads", False)
     helpers = [Helper(work, dtype) for _ in range(0 if in_threads else processes - 1)]
     others = [encode_here] * (processes - 1) if in_threads else [h.encode for h in helpers]
     try:

@@ -156,7 +156,12 @@ def rows(options: BenchmarkOptions) -> list[Row]:
         ("transformers", "transformers' `generate` with its cache", 1.4),
         ("ctranslate2", "CTranslate2, fp32", 0.7),
     ):
-        row = {"name": f"decode-{name}", "work": work, "against": against, "target": target}
+        row: dict[str, Any] = {
+            "name": f"decode-{name}",
+            "work": work,
+            "against": against,
+            "target": target,
+        }
         if name == "ctranslate2" and missing:
             made.append(Row(**row, missing=missing))
             continue

@@ -53,12 +53,13 @@ def transformers_loop(settings: dict[str, Any]) -> Callable[[], float]:
 
     device, (inputs, _) = _begin(settings)
     shape = settings["shape"]
-    config = GPT2Config(
+    wanted: dict[str, Any] = {
         **{name: shape[name] for name in ("vocab_size", "n_layer", "n_head", "n_embd")},
         **{"n_positions": shape["block_size"], "use_cache": False},
         **dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.0),
-    )
-    model = GPT2LMHeadModel(config).to(device).train()
+    }
+    model: Any = GPT2LMHeadModel(GPT2Config(**wanted))
+    model = model.to(device).train()
     call = torch.compile(model) if settings.get("compiled") else model
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=1e-4, weight_decay=0.1, fused=device.type == "cuda"
