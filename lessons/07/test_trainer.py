@@ -309,8 +309,8 @@ def test_every_target_counts_the_same(lesson, expect, draw):
     for batches in (
         some_batches(draw, 7, (2, 4)),
         some_batches(draw, 7, (5, 6), (1, 2)),
-        some_batches(draw, 7, (4, 5), (1, 3), (3, 2), ignored=[0, 2]),
         some_batches(draw, 7, (3, 6), (2, 2), ignored=[0]),
+        some_batches(draw, 7, (4, 5), (1, 3), (3, 2), ignored=[0, 2]),
     ):
         model = lesson.toy("bigram model", 7).load(weights)
         right = float(bigram_loss(weights, one_big(batches)))

@@ -83,8 +83,10 @@ class BatchSource:
         batches = []
         for micro in range(self.accumulation):
             starts = self.order.starts(first + micro * self.batch_size, self.batch_size)
-            taken = torch.from_numpy(self.rows_from[starts[self.rows]]).long()  # (B, T + 1)
-            inputs, targets = taken[:, :-1], taken[:, 1:]
+            taken = self.rows_from[starts[self.rows]]  # (B, T + 1)
+            # widened by numpy: torch would use the cores on which the step before still runs
+            wide = torch.from_numpy(taken.astype(np.int64))
+            inputs, targets = wide[:, :-1], wide[:, 1:]
             if self.device.type == "cuda":
                 inputs, targets = inputs.pin_memory(), targets.pin_memory()
             batches.append((inputs, targets))
