@@ -135,9 +135,9 @@ def test_windows_of_uneven_length(lesson, expect, draw):
     question = "Four tokens in the first window, one in the last: what do you add for each window?"
     of = "the score of four easy tokens and a hard one, block_size and stride 4"
     expect(lesson.score(model, ids, 4, 4), (4 * easy + hard, 5), of=of, ask=question)
-    # in 16 bits each of these is 4.6 % too much, and nothing cancels
-    model = lesson.toy("forgetful model", torch.tensor([[2.5, 0.0], [0.0, 0.0]]).bfloat16())
-    of, right = "the score of five equal tokens, logits of 16 bits", 5 * math.log1p(math.exp(-2.5))
+    # in 16 bits each of these is 0.5 % too much, and nothing cancels
+    model = lesson.toy("forgetful model", torch.tensor([[0.5, 0.0], [0.0, 0.0]]).bfloat16())
+    of, right = "the score of five equal tokens, logits of 16 bits", 5 * math.log1p(math.exp(-0.5))
     question = "How many digits has a bfloat16? In which precision do you add?"
     expect(lesson.score(model, torch.zeros(6).long(), 4, 4), (right, 5), of=of, ask=question)
     question = "Four tokens in the first window, one in the last: what do you add for each window?"
