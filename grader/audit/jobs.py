@@ -27,12 +27,14 @@ Right = dict[tuple[str, int], list[Any]]  # (check, seed) -> what the reference 
 def placed(variant: Variant, lesson: Lesson, backend: Backend) -> Iterator[Target]:
     """Put a variant's module into a folder of its own, to be judged as the learner's."""
     warnings.simplefilter("ignore", SyntaxWarning)  # mutants say odd things: `x is 0`
+    before = sys.dont_write_bytecode
     sys.dont_write_bytecode = False  # the module is loaded afresh for every check, in this fork
     folder = Path(tempfile.mkdtemp(prefix="course-audit-"))
     try:
         (folder / f"{lesson.module}.py").write_text(variant.source, encoding="utf-8")
         yield Target(lesson, judged_path(lesson.number, home=folder), backend)
     finally:
+        sys.dont_write_bytecode = before
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -296,6 +296,7 @@ def test_a_helper_that_dies_is_one_sentence(tmp_path, stories, saved, small_chun
         os.kill(process.pid, signal.SIGKILL)
         return process
 
+    monkeypatch.setattr(shards, "THREADS", 1)  # as for tokenizers that do not work in threads
     monkeypatch.setattr(shards.Helper, "_start", start)
     monkeypatch.setattr(shards, "find_record", lambda *args: time.sleep(0.05))  # nobody is too fast
     said = refusal(tmp_path / "out", stories, tokenizer=saved, processes=2)

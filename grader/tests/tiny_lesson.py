@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,8 @@ def place(folder: Path, source: str | bytes | None, backend: Backend | None = No
     """Put a module into a folder and return it, to be judged."""
     folder.mkdir(exist_ok=True)
     if source is not None:
+        # as old and as long as the last one, it would be taken for that one's compiled form
+        shutil.rmtree(folder / "__pycache__", ignore_errors=True)
         data = source if isinstance(source, bytes) else source.encode()
         (folder / "tiny.py").write_bytes(data)
     return Target(LESSON, [folder, ROOT / "lessons"], backend or InThisProcess())
