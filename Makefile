@@ -63,6 +63,8 @@ DRAW := $(wildcard solutions/*.py lessons/explore/*.py lessons/explore/*/*.py le
 
 site: $(READY) site/figures/.made site/widgets/data/.made
 	$(BIN)/python -m grader pages
+	rm -rf site/solutions && mkdir -p site/solutions
+	for file in solutions/*.py; do cp $$file site/solutions/$${file##*/}.txt; done
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 site/figures/.made: $(DRAW) | $(READY)
@@ -74,7 +76,7 @@ site/widgets/data/.made: $(DRAW) | $(READY)
 	@touch $@
 
 clean:
-	rm -rf build site/figures site/widgets/data .pytest_cache .ruff_cache .mypy_cache
+	rm -rf build site/figures site/solutions site/widgets/data .pytest_cache .ruff_cache .mypy_cache
 
 # Linux's plain torch brings gigabytes of CUDA; without an NVIDIA card the CPU build is enough.
 $(READY): requirements.txt

@@ -17,6 +17,7 @@ from . import (
     storyteller,
     syllabus,
     weights,
+    words,
 )
 
 Maker = Callable[[list[str], Path], str]  # arguments, and the folder that links start from
@@ -36,6 +37,7 @@ MAKERS: dict[str, Maker] = {
     "stories": storyteller.stories,
     "storyteller": storyteller.result,
     "weights": weights.table,
+    "words": words.of_lesson,
 }
 REGION = re.compile(
     r"(?P<open>^<!-- generated: (?P<kind>[\w-]+)(?P<arguments>[^\n]*?) -->\n)(?P<text>.*?)"

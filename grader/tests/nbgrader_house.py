@@ -15,10 +15,13 @@ from grader.judge.paths import ROOT
 BIN = Path(sys.executable).parent
 
 
-def environment(home: Path) -> dict[str, str]:
-    """Return the environment of somebody whose Jupyter keeps everything in their own folder."""
+def environment(home: Path, root: Path = ROOT) -> dict[str, str]:
+    """Return the environment of somebody whose Jupyter keeps everything in their own folder.
+
+    root: the folder of the course's programs.
+    """
     return os.environ | {
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": str(root),
         "PYTHONWARNINGS": "ignore",
         "OMP_NUM_THREADS": "1",
         "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",  # nbgrader calls alembic by its name
@@ -29,12 +32,12 @@ def environment(home: Path) -> dict[str, str]:
     }
 
 
-def nbgrader(*arguments: str, cwd: Path, fails: bool = False) -> str:
+def nbgrader(*arguments: str, cwd: Path, fails: bool = False, root: Path = ROOT) -> str:
     """Run one of nbgrader's commands, and return what it said."""
     result = subprocess.run(
         [sys.executable, "-m", "nbgrader", *arguments],
         cwd=cwd,
-        env=environment(cwd),
+        env=environment(cwd, root),
         capture_output=True,
         text=True,
         timeout=280,
@@ -44,10 +47,15 @@ def nbgrader(*arguments: str, cwd: Path, fails: bool = False) -> str:
 
 
 class House:
-    """A course folder, its exchange, and students with a folder each."""
+    """A course folder, its exchange, and students with a folder each.
 
-    def __init__(self, home: Path, number: str, module: str, toml: str = "") -> None:
-        self.home, self.number, self.module = home, number, module
+    root: where the judge's programs and checks are, this repository or a copy of it.
+    """
+
+    def __init__(
+        self, home: Path, number: str, module: str, toml: str = "", root: Path = ROOT
+    ) -> None:
+        self.home, self.number, self.module, self.root = home, number, module, root
         self.course, self.exchange = home / "course", home / "exchange"
         self.course.mkdir()
         if toml:
@@ -55,11 +63,12 @@ class House:
         make_course(self.course, exchange=self.exchange, course_id="cs1")
         build(self.course, [number])
         config = self.course / "nbgrader_config.py"  # all of a test's students are one account
-        config.write_text(config.read_text() + "c.ExchangeCollect.check_owner = False\n")
+        settings = config.read_text().replace(str(ROOT), str(root))
+        config.write_text(settings + "c.ExchangeCollect.check_owner = False\n")
 
     def run(self, *arguments: str, fails: bool = False) -> str:
         """Run a command as the instructor."""
-        return nbgrader(*arguments, cwd=self.course, fails=fails)
+        return nbgrader(*arguments, cwd=self.course, fails=fails, root=self.root)
 
     def as_student(self, student: str, *arguments: str, fails: bool = False) -> str:
         """Run a command as a student."""

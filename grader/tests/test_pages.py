@@ -81,6 +81,15 @@ def test_common_mistakes_ask_first_and_show_no_code_of_the_solution(lesson):
             assert line not in text, line
 
 
+def test_every_word_of_the_glossary_is_linked_from_its_lesson():
+    glossary = (ROOT / "site" / "glossary.md").read_text(encoding="utf-8")
+    for entry in re.split(r"^(?=<span id=)", glossary, flags=re.MULTILINE)[1:]:
+        name = entry.split('"')[1]
+        number = re.findall(r"lessons/(\d\d)\.md", entry)[-1]
+        page = (ROOT / "site" / "lessons" / f"{number}.md").read_text(encoding="utf-8")
+        assert f"(../glossary.md#{name})" in page, name
+
+
 @pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.number)
 def test_the_reference_shows_signatures_and_docstrings_and_no_bodies(lesson):
     text = module([lesson.module], ROOT)
