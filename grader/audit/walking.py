@@ -26,7 +26,10 @@ def copy_course(to: Path) -> Path:
 
 
 def stages(course: Path, lessons: Sequence[Lesson]) -> Iterator[tuple[str, list[str]]]:
-    """Yield the name of each stage and what is not as it should be."""
+    """Yield the name of each stage and what is not as it should be.
+
+    lessons: with all that they need.
+    """
     yield (
         "untouched",
         [
@@ -41,13 +44,11 @@ def stages(course: Path, lessons: Sequence[Lesson]) -> Iterator[tuple[str, list[
     def everything(lesson: Lesson) -> int:
         return lesson.points
 
-    ways = [[], ["--apart"], *([["--mine"]] if len(lessons) > 1 else [])]
-    for options in ways:
+    for options in ([], ["--apart"], ["--mine"]):
         text = " ".join(["solutions applied", *options])
         yield text, _judged(course, lessons, everything, status=0, options=options)
-    if len(lessons) > 1:  # one lesson alone may need another one, which nobody has written
-        shutil.rmtree(course / "solutions")
-        yield "solutions withheld", _judged(course, lessons, everything, status=0)
+    shutil.rmtree(course / "solutions")
+    yield "solutions withheld", _judged(course, lessons, everything, status=0)
 
 
 def _judged(

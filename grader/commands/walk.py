@@ -10,7 +10,12 @@ BROKEN = 1
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("lessons", nargs="*", metavar="NN", help="lessons; by default all")
+    parser.add_argument(
+        "lessons",
+        nargs="*",
+        metavar="NN",
+        help="lessons, and with them what they need; by default all",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -19,10 +24,15 @@ def run(options: argparse.Namespace) -> int:
     from pathlib import Path
 
     from grader.audit.walking import copy_course, stages
+    from grader.judge.paths import needed_lessons
     from grader.syllabus import find_lesson, read_syllabus
 
     every = [lesson for lesson in read_syllabus() if lesson.points]
     chosen = [find_lesson(number) for number in options.lessons] or every
+    needed = [other for lesson in chosen for other in needed_lessons(lesson, every)]
+    if more := {lesson.number for lesson in needed if lesson not in chosen}:
+        print(f"walked as well, since they are needed: {' '.join(sorted(more))}", flush=True)
+    chosen = [lesson for lesson in every if lesson in chosen or lesson in needed]
     broken = 0
     with tempfile.TemporaryDirectory(prefix="course-walk-") as folder:
         course = copy_course(Path(folder) / "course")
