@@ -16,7 +16,9 @@ from typing import Any
 from lessons.engine.files import write_json
 
 from ..checks import Check
-from ..judge.backends import Backend
+from ..judge.backends import Backend, DiedError
+from ..judge.bench import TimeUpError
+from ..judge.border import pack, unpack
 from ..judge.naming import name_mistake
 from ..judge.paths import judged_path
 from ..judge.report import as_report
@@ -29,6 +31,8 @@ from .taking import Taken, take_submission
 SCHEMA = 1  # of the report; `report.schema.json` describes it
 BUDGET = 180.0  # seconds for one submission; an honest one takes 10
 MAX_DEATHS = 3  # of a sandbox, each of which takes seconds to start
+LOAD_SECONDS = 10.0  # for the module to be imported; an honest one takes 0.1
+LOAD_TRIES = 2  # the first may have met a machine that had no time
 MAX_TEXT = 4000  # characters of any text that the submission had a hand in
 
 
@@ -114,7 +118,14 @@ def judge_source(source: bytes, exam: Exam, backend: Backend, until: float) -> l
     with tempfile.TemporaryDirectory(prefix="course-submission-") as folder:
         (Path(folder) / f"{exam.lesson.module}.py").write_bytes(source)
         target = Target(exam.lesson, judged_path(exam.lesson.number, home=Path(folder)), backend)
+        imported = imports(target, exam.seed)
+        if imported is None:
+            reason = f"not run: importing the file had no end within {LOAD_SECONDS:.0f} seconds"
+            return [replace(refused(check, reason), too_long=True) for check in exam.checks]
         for check in exam.checks:
+            if results and not imported:  # it fails again in every check, however long that takes
+                results.append(like(results[0], check))
+                continue
             if time.monotonic() > until:
                 results.append(refused(check, "not run: the time for one submission is over"))
                 continue
@@ -133,6 +144,21 @@ def judge_source(source: bytes, exam: Exam, backend: Backend, until: float) -> l
                 result.mistake = names[check.step]
             results.append(result)
     return results
+
+
+def imports(target: Target, seed: int) -> bool | None:
+    """Return whether the module can be imported; None where that goes on for ever."""
+    request = pack({"do": "read", "target": 0, "name": "__name__"})
+    for _ in range(LOAD_TRIES):
+        with target.backend.session(target.lesson.module, target.folders, seed):
+            try:
+                answer = unpack(target.backend.ask(request, LOAD_SECONDS))
+            except TimeUpError:
+                continue
+            except DiedError:
+                return True  # the checks will see what becomes of it
+        return not (isinstance(answer, dict) and answer.get("raised"))
+    return None
 
 
 def run_guarded(check: Check, target: Target, exam: Exam, quick: bool) -> Result:
@@ -162,10 +188,19 @@ def refused(check: Check, reason: str) -> Result:
     return Result(check.name, check.step, check.points, FAILED, symptom=reason)
 
 
+def like(first: Result, check: Check) -> Result:
+    """Return the result of a check that fails for the same reason as another one."""
+    result = refused(check, first.symptom)
+    result.verdict, result.details, result.where = first.verdict, first.details, first.where
+    return result
+
+
 def described(result: Result, exam: Exam) -> dict[str, Any]:
     """Return a result as plain values, with what the check is good for."""
     gain = next((check.gain for check in exam.checks if check.name == result.check), "")
-    return {**result.as_dict(), "gain": gain}
+    kinds = {step.name: step.kind for step in exam.lesson.steps}  # also of what was not run
+    kind = kinds.get(result.step, result.kind)
+    return {**result.as_dict(), "kind": kind, "gain": gain}
 
 
 def about(taken: Taken) -> dict[str, Any]:

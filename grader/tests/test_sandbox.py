@@ -13,6 +13,7 @@ import torch
 from grader.bank import solution_of, wrong_variants
 from grader.checks import check
 from grader.instructor import sandbox as sandboxes
+from grader.instructor import supervisor
 from grader.instructor.places import MAX_BYTES, take_file
 from grader.instructor.sandbox import InASandbox, furnish, sandbox_or_reason, sandboxed, unrelated
 from grader.instructor.supervisor import judge_submission, readable
@@ -383,6 +384,29 @@ def test_a_submission_has_a_budget(tmp_path):
     report = judge_submission(tmp_path / "attention.py", LESSON, InThisProcess(), budget=-1)
     assert report["points"] == 0
     assert "not run: " in report["checks"][0]["symptom"]
+
+
+@needs_sandbox
+@pytest.mark.parametrize(
+    ("source", "says", "verdicts", "too_long"),
+    [
+        ("while True: pass", "not run: importing the file had no end", {"failed"}, True),
+        ("import nothing_at_all", "No module named 'nothing_at_all'", {"blocked"}, False),
+    ],
+)
+def test_an_import_that_fails_or_never_ends_is_waited_for_once(
+    source, says, verdicts, too_long, box, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(supervisor, "LOAD_SECONDS", 0.5)
+    (tmp_path / "attention.py").write_text(source)
+    began = time.monotonic()
+    report = judge_submission(tmp_path / "attention.py", LESSON, box)
+    assert time.monotonic() - began < 45  # 26 checks of 10 seconds would be more than four minutes
+    assert report["points"] == 0
+    assert {check["verdict"] for check in report["checks"]} == verdicts
+    assert all(says in check["symptom"] for check in report["checks"])
+    assert all(check["too_long"] == too_long for check in report["checks"])
+    assert {check["kind"] for check in report["checks"]} == {"core", "stretch"}
 
 
 def test_texts_of_a_stranger_are_tamed():
