@@ -111,7 +111,8 @@ def can_be_nobody() -> bool:
     tools = all(shutil.which(tool) for tool in ("setpriv", "prlimit"))
     if sys.platform != "linux" or os.geteuid() != 0 or not tools:
         return False
-    command = [*AS_NOBODY, sys.executable, "-c", ""]
+    # through `prlimit`, as in `launch`: what setpriv itself starts is opened with root's rights
+    command = [*AS_NOBODY, "prlimit", "--", sys.executable, "-c", "import json"]
     trial = subprocess.run(command, capture_output=True, check=False)
     return trial.returncode == 0
 
