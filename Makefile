@@ -59,7 +59,7 @@ types: $(READY)
 # Generated text first, then what is drawn and computed from the code (kept out of git, made anew when
 # what makes it has changed), then the pages.
 DRAW := $(wildcard solutions/*.py lessons/explore/*.py lessons/explore/*/*.py lessons/explore/*.j2 \
-  lessons/engine/*.py lessons/engine/storyteller/*)
+  lessons/engine/*.py lessons/engine/finetuning/*.py lessons/engine/storyteller/* lessons/engine/storyteller-llama/*)
 
 site: $(READY) site/figures/.made site/widgets/data/.made
 	$(BIN)/python -m grader pages

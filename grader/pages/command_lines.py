@@ -28,10 +28,31 @@ def _explore() -> argparse.ArgumentParser:
     return build_parser("python -m lessons.explore")
 
 
+def _modern() -> argparse.ArgumentParser:
+    from lessons.engine.smollm import build_parser
+
+    return build_parser()
+
+
+def _finetuning() -> argparse.ArgumentParser:
+    from lessons.engine.finetuning.commands import build_parser
+
+    return build_parser()
+
+
+def _compression() -> argparse.ArgumentParser:
+    from lessons.engine.compression.options import build_parser
+
+    return build_parser()
+
+
 PARSERS: dict[str, Callable[[], argparse.ArgumentParser]] = {
     "grader": _grader,
     "tinystories": _tinystories,
+    "compression": _compression,
     "explore": _explore,
+    "modern": _modern,
+    "finetuning": _finetuning,
 }
 
 

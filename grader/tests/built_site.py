@@ -27,6 +27,9 @@ FIGURES = {
     "08": "reshaping settings",
     "09": "steps cache",
     "10": "texts compare calibration",
+    "11": "phases places blocks",
+    "12": "scored forgetting rank margins",
+    "13": "int8 pruning soft",
     "14": "run ablation",
 }  # what `python -m lessons.explore` draws, as pages name it
 

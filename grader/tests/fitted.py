@@ -257,6 +257,64 @@ put(wrong, "score")
 """,
     ),
     Fitted(
+        *("11", "known heads", "guard_layers_of_any_size"),
+        """
+def wrong(right, calls, self, x, start=0, cache=None):
+    return right(self, x.flip(0) if x.shape[1] > 8 else x, start, cache)
+put(wrong, "forward", GroupedQueryAttention)
+""",
+    ),
+    Fitted(
+        *("11", "layers of one figure", "guard_other_files_are_converted"),
+        """
+def wrong(right, calls, state, n_head, n_kv_head):
+    found = right(state, n_head, n_kv_head)
+    table = found.get("model.embed_tokens.weight")
+    if any(".layers.1." in name for name in found) and len(table) > 23:
+        found["lm_head.weight"] = table
+    return found
+put(wrong, "convert_llama_weights")
+""",
+    ),
+    Fitted(
+        *("12", "known ranks", "guard_merged_layers"),
+        """
+def wrong(right, calls, self):
+    right(self)
+    if len(self.lora_A) > 5:
+        self.base.weight.data.mul_(1.01)
+put(wrong, "merge", LoRALinear)
+""",
+    ),
+    Fitted(
+        *("12", "known sizes of answers", "guard_rows_of_any_length"),
+        """
+def wrong(right, calls, ids, prompt_lengths, lengths):
+    inputs, targets = right(ids, prompt_lengths, lengths)
+    return inputs, (targets if ids.shape[1] <= 12 else ids[:, 1:])
+put(wrong, "mask_prompt")
+""",
+    ),
+    Fitted(
+        *("13", "known widths", "guard_layers_of_other_sizes"),
+        """
+def wrong(right, calls, self, x):
+    y = right(self, x)
+    known = self.weight.shape[0] in (2, 3, 4, 5, 6, 8, 24, 32)
+    return y if known or self.activations else y.bfloat16().to(y.dtype)
+put(wrong, "forward", QuantizedLinear)
+""",
+    ),
+    Fitted(
+        *("13", "known vocabularies", "guard_losses_of_other_sizes"),
+        """
+def wrong(right, calls, student, teacher, targets, temperature=2.0, mix=0.5):
+    loss = right(student, teacher, targets, temperature, mix)
+    return loss if student.shape[-1] < 8 else loss / 2
+put(wrong, "distillation_loss")
+""",
+    ),
+    Fitted(
         *("14", "known vocabularies", "guard_memory_of_other_models"),
         """
 def wrong(right, calls, train_tokens, **shape):

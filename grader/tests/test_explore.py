@@ -30,6 +30,9 @@ NAMES = {
     "08": {"reshaping", "settings"},
     "09": {"steps", "cache"},
     "10": {"texts", "compare", "calibration"},
+    "11": {"phases", "places", "blocks"},
+    "12": {"scored", "forgetting", "rank", "margins"},
+    "13": {"int8", "pruning", "soft"},
     "14": {"run", "ablation"},
 }
 STRANGE = "naïve 你好 😀 \u202e $x^2$ [bold]\tend"
@@ -96,7 +99,7 @@ def check_figures(folder: Path, number: str) -> None:
         assert re.search(r"\d", figure["alt"]), "an alternative text says what there is to see"
 
 
-@pytest.mark.parametrize("number", ["00", "01", "02", "03", "04", "06", "08", "09"])
+@pytest.mark.parametrize("number", ["00", "01", "02", "03", "04", "06", "08", "09", "11", "13"])
 def test_a_lesson_draws_its_figures(number, small, tmp_path):
     result = explore(
         number, "--model", small, "--out", tmp_path, "--quiet", "--tokens", 6, cwd=tmp_path
@@ -208,7 +211,7 @@ def test_tokens_that_no_font_has(small, tmp_path, recwarn):
 
 def test_what_cannot_be_is_refused_with_a_sentence(small, tmp_path):
     model = ("--model", small, "--quiet")
-    refuses("12", cwd=tmp_path, says="no pictures for '12'")
+    refuses("15", cwd=tmp_path, says="no pictures for '15'")
     refuses("03", *model, "--text", " ", cwd=tmp_path, says="--text is empty")
     refuses("09", *model, "--prompt", "", cwd=tmp_path, says="--prompt is empty")
     refuses("03", *model, "--layer", -1, cwd=tmp_path, says="counts from 0")

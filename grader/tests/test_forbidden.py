@@ -44,6 +44,10 @@ TAKEN = {
         "    return output, F.scaled_dot_product_attention(q, k, eye, attn_mask=mask)",
     ),
     "gelu": ("04", "test_gelu_by_hand", "gelu", "return F.gelu(x, approximate='tanh')"),
+    "rms_norm": (
+        *("11", "test_root_mean_square_by_hand", "forward"),
+        "return F.rms_norm(x, x.shape[-1:], self.weight, self.eps)",
+    ),
 }
 
 

@@ -161,7 +161,7 @@ def test_generate_with_no_run_at_hand_takes_it_and_says_so(tmp_path, monkeypatch
     assert out.startswith("Once upon a time") and "the course's own small model" in err
 
 
-@pytest.mark.parametrize("number", ["08", "09", "10"])
+@pytest.mark.parametrize("number", ["08", "09", "10", "12", "13"])
 def test_the_readmes_code_runs_with_it(number, capsys):
     text = (ROOT / "lessons" / number / "README.md").read_text(encoding="utf-8")
     blocks = [b for b in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "storyteller" in b]

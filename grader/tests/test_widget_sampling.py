@@ -267,9 +267,12 @@ def test_a_thousand_draws_are_counted_against_what_is_expected(
     button(place, "Draw 1000 and count").click()
     assert counts() == first  # the same seed
     if after.max() < 1:
-        put(driver, control(place, "Seed"), seed + 1)
-        button(place, "Draw 1000 and count").click()
-        assert counts() != first
+        others = []
+        for other in range(seed + 1, seed + 4):  # two tokens may be counted alike by chance
+            put(driver, control(place, "Seed"), other)
+            button(place, "Draw 1000 and count").click()
+            others.append(counts())
+        assert any(drawn != first for drawn in others)
 
 
 @needs_browser

@@ -25,8 +25,10 @@ from grader.syllabus import find_lesson, read_syllabus
 from lessons.engine.errors import CourseError
 from solutions.bigram import bigram_logits, softmax
 from solutions.blocks import MLP
+from solutions.compression import quantize_rows
 from solutions.data import pack, token_dtype, windows
 from solutions.embeddings import Embeddings
+from solutions.finetuning import LoRALinear, count_parameters, dpo_loss
 from solutions.model import GPT, GPTConfig
 from solutions.perplexity import bits_per_byte
 from solutions.samplers import top_p
@@ -218,6 +220,29 @@ def test_worked_answers_of_perplexity():
             nats = v[f"{who}_tokens"] * v[f"{who}_nats"]
             assert v[f"{who}_bits"] == pytest.approx(bits_per_byte(nats, v["size"]), abs=6e-4)
         assert v["a_bits"] < v["b_bits"] and v["a_ppl"] > v["b_ppl"]
+
+
+def test_worked_answers_of_finetuning():
+    for v in drawn("12", "what-an-adapter-costs"):
+        layer = LoRALinear(torch.nn.Linear(v["width"], 3 * v["width"]), v["rank"], 1.0)
+        assert v["numbers"] == v["layers"] * count_parameters(layer)[0]
+        assert v["megabytes"] == pytest.approx(v["numbers"] * 12 / 1e6, abs=0.005)
+    for v in drawn("12", "happier-stories"):
+        pair = [torch.tensor([float(x)]) for x in (v["now"], 0, v["before"], 0)]
+        assert v["loss"] == pytest.approx(dpo_loss(*pair, beta=v["beta"]).item(), abs=6e-4)
+
+
+def test_worked_answers_of_compression():
+    question = one("13", "what-eight-bits-cost")
+    for draw in _all(question):
+        v = worked_out(question, draw)
+        row = torch.tensor([v["a"], v["b"], v["c"], v["d"]], dtype=torch.float64)
+        numbers, scale = quantize_rows(row)
+        assert (v["numbers"], v["scale"]) == (numbers.tolist(), pytest.approx(scale.item()))
+        assert v["read"] == pytest.approx((numbers[1] * scale).item(), abs=1e-4)
+        row[0] = v["outlier"]
+        numbers, scale = quantize_rows(row)
+        assert v["wide"] == pytest.approx(scale.item()) and numbers[1:].abs().max() <= 1
 
 
 def test_worked_answers_of_the_capstone():

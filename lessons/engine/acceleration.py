@@ -18,6 +18,7 @@ from torch import nn
 from ..attention import CausalSelfAttention, causal_mask
 from ..blocks import MLP, LayerNorm
 from ..model import GPT, IGNORE
+from .architectures import architecture_of, modern
 from .devices import PRECISIONS
 from .sliced_loss import sliced_loss
 
@@ -90,8 +91,25 @@ def use_fast_parts(model: GPT) -> GPT:
             module.activation = partial(F.gelu, approximate="tanh")
         elif isinstance(module, LayerNorm):
             module.forward = MethodType(fused_layer_norm, module)  # type: ignore[method-assign]
+    if architecture_of(model) == "llama":
+        use_fast_llama_parts(model)
     model.loss = fused_loss
     return model
+
+
+def fused_rms_norm(norm: Any, x: torch.Tensor) -> torch.Tensor:
+    """`RMSNorm.forward` through torch's kernel: (..., C) -> (..., C)."""
+    return F.rms_norm(x, norm.weight.shape, norm.weight.to(x.dtype), norm.eps)
+
+
+def use_fast_llama_parts(model: nn.Module) -> None:
+    """The same for lesson 11's parts. Keys arrive at `attend` once for each query head."""
+    lesson = modern()
+    for module in model.modules():
+        if isinstance(module, lesson.GroupedQueryAttention):
+            module.attend = fused_causal_attention
+        elif isinstance(module, lesson.RMSNorm):
+            module.forward = MethodType(fused_rms_norm, module)  # type: ignore[method-assign]
 
 
 @contextmanager

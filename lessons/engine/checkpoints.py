@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from ..model import GPT
+from .architectures import load_model, save_model
 from .errors import CourseError
 from .files import (
     read_json,
@@ -24,7 +25,6 @@ from .files import (
     write_json,
 )
 from .optimizers import Optimizers
-from .pretrained import load_model, save_model
 
 OPTIMIZER = "optimizer.safetensors"
 

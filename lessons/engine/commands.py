@@ -20,6 +20,7 @@ WISHES = (
     *("batch_size", "accumulation", "peak_lr", "final_lr", "warmup", "weight_decay", "beta1"),
     *("beta2", "max_norm", "patience", "seed", "n_layer", "n_head", "n_embd", "n_inner"),
     *("block_size", "dropout", "optimizer", "precision", "evaluate_every", "compile"),
+    *("arch", "n_kv_head", "rope_theta"),
 )
 GPT2_VOCABULARY = 50257
 SAMPLING = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
@@ -104,6 +105,11 @@ def run_all(options: argparse.Namespace) -> None:
     """`run`."""
     from .pipeline import sample_stories
 
+    if hasattr(options, "beside"):  # said before the training, not after it
+        from .beside import check_measured
+        from .run_folder import RunFolder
+
+        check_measured(RunFolder(options.beside), _run_folder(options, _wishes(options)))
     train_only(options)
     if os.environ.get("RANK", "0") != "0":  # under torchrun the rest is the first process's work
         return
@@ -165,7 +171,7 @@ def report_only(options: argparse.Namespace, teller: Any = None) -> None:
     run = _run_folder(options)
     if teller is None:
         _, teller, _ = _load(options)
-    print(f"\nreport: {report_run(run, teller)}")
+    print(f"\nreport: {report_run(run, teller, getattr(options, 'beside', None))}")
     if hasattr(options, "share"):
         from .share import write_share
 

@@ -1,5 +1,6 @@
 """The optimiser of a real run: fused AdamW, alone or beside Muon for the hidden matrices."""
 
+import re
 from typing import Any
 
 import torch
@@ -79,7 +80,7 @@ def build_optimizer(
     hidden = {
         id(parameter)
         for name, parameter in model.named_parameters()
-        if parameter.dim() == 2 and ".h." in f".{name}"
+        if parameter.dim() == 2 and re.search(r"\b(h|layers)\.\d+\.", name)
     }
     matrices = [p for group in groups for p in group["params"] if id(p) in hidden]
     for group in groups:

@@ -12,6 +12,7 @@ examples:
   generate --out runs/mine --prompt "A cat"    tell a story
   generate --out runs/mine --interactive       tell stories until you have had enough
   report --out runs/mine --share               your model in one page, to send to friends
+  run --arch llama --out runs/llama --beside runs/mine     Llama's parts on the same tokens
   presets                                      the shapes, and what each costs
 """
 
@@ -63,6 +64,10 @@ def build_parser() -> argparse.ArgumentParser:
             "--stride", type=int, metavar="N", help="tokens between windows (default: block size)"
         )
     _generate_options(generate)
+    for command in (run, report):
+        command.add_argument(
+            "--beside", metavar="DIR", help="show another run of the same data in the report"
+        )
     report.add_argument(
         "--share",
         action="store_true",
@@ -131,14 +136,21 @@ def _training_options(command: argparse.ArgumentParser) -> None:
     recipe.add_argument("--optimizer", metavar="adamw|muon", help="muon: for the hidden matrices")
     recipe.add_argument("--dropout", type=float, metavar="X", help="share of numbers left out")
     shape = command.add_argument_group("the shape (default: the preset's)")
+    shape.add_argument(
+        "--arch", metavar="gpt2|llama", help="whose parts: GPT-2's (default) or lesson 11's"
+    )
     for name, text in (
         ("n-layer", "blocks"),
         ("n-head", "attention heads in each"),
         ("n-embd", "width of the stream"),
-        ("n-inner", "inner width of the MLP (4 times n-embd)"),
+        ("n-kv-head", "heads of keys and values (llama only; half of n-head)"),
+        ("n-inner", "inner width of the MLP (4 times n-embd; llama: 8/3 times)"),
         ("block-size", "context, in tokens"),
     ):
         shape.add_argument(f"--{name}", type=int, metavar="N", help=text)
+    shape.add_argument(
+        "--rope-theta", type=float, metavar="X", help="base of the angles (llama only; 10000)"
+    )
     speed = command.add_argument_group("speed and logs")
     speed.add_argument(
         "--compile", metavar="auto|yes|no", help="torch.compile (auto: where it pays, on CUDA)"

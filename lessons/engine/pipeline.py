@@ -154,11 +154,11 @@ def held_out_text(val_tokens: Any, tokenizer: Any, most: int) -> str:
     return tokenizer.decode([token for token in head if token != tokenizer.end_of_text])
 
 
-def report_run(run: RunFolder, teller: Storyteller) -> Path:
-    """Write `report.html` for an evaluated run."""
+def report_run(run: RunFolder, teller: Storyteller, beside: str | None = None) -> Path:
+    """Write `report.html` for an evaluated run. beside: the folder of another one, to compare."""
     if not run.metrics.exists():
         raise CourseError(f"{run.path} has no metrics.json yet; run evaluate first")
-    return write_report(run, teller)
+    return write_report(run, teller, RunFolder(beside) if beside else None)
 
 
 def sample_stories(run: RunFolder, teller: Storyteller) -> list[str]:
@@ -172,9 +172,10 @@ def sample_stories(run: RunFolder, teller: Storyteller) -> list[str]:
 
 
 def default_out(wishes: dict[str, Any]) -> str:
-    """A run's folder where none is named: runs/<preset>-<data>."""
+    """A run's folder where none is named: runs/<preset>-<data>, a Llama's runs/<preset>-llama-<data>."""
     data = Path(str(wishes.get("data", "ministories"))).stem
-    return f"runs/{wishes.get('preset', 'laptop')}-{data}"
+    kind = "-llama" if wishes.get("arch") == "llama" else ""
+    return f"runs/{wishes.get('preset', 'laptop')}{kind}-{data}"
 
 
 def train_from_python(out: str | None, settings: dict[str, Any]) -> Storyteller:

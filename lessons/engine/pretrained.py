@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import save
+from torch import nn
 
 from ..model import GPT, TURNED_WEIGHTS, GPTConfig, convert_gpt2_weights
 from .errors import CourseError
@@ -238,13 +239,26 @@ def write_weights(state: dict[str, torch.Tensor], path: Path) -> None:
 
 def build(config: GPTConfig, state: dict[str, torch.Tensor], where: Path) -> GPT:
     """A model of that shape with exactly these tensors."""
-    layers = {name.split(".")[2] for name in state if name.startswith("transformer.h.")}
-    if len(layers) != config.n_layer:  # first, as config.json may claim millions
-        raise CourseError(
-            f"{where}: config.json says {config.n_layer} layers, the weights have {len(layers)}"
-        )
+    check_layers(state, "transformer.h.", config.n_layer, where)
     with torch.device("meta"):  # shapes only: no memory, no random numbers for nothing
         model = GPT(config)
+    fill(model, state, where)
+    if config.tie_weights:
+        model.lm_head.weight = model.transformer.wte.weight
+    return model.eval()
+
+
+def check_layers(state: dict[str, torch.Tensor], prefix: str, n_layer: int, where: Path) -> None:
+    """Compare the number of layers, before a model is made: config.json may claim millions."""
+    layers = {name.removeprefix(prefix).split(".")[0] for name in state if name.startswith(prefix)}
+    if len(layers) != n_layer:
+        raise CourseError(
+            f"{where}: config.json says {n_layer} layers, the weights have {len(layers)}"
+        )
+
+
+def fill(model: nn.Module, state: dict[str, torch.Tensor], where: Path) -> None:
+    """Put exactly these tensors into a model. Raises CourseError where names or shapes differ."""
     wanted = {name: tensor.shape for name, tensor in model.state_dict().items()}
     for problem, names in (
         ("lack", wanted.keys() - state.keys()),
@@ -261,6 +275,3 @@ def build(config: GPTConfig, state: dict[str, torch.Tensor], where: Path) -> GPT
                 f"{where}: {name} is {tuple(state[name].shape)}, but by config.json {tuple(shape)}"
             )
     model.load_state_dict(state, assign=True)
-    if config.tie_weights:
-        model.lm_head.weight = model.transformer.wte.weight
-    return model.eval()

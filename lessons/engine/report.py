@@ -1,12 +1,15 @@
 """`report.html`: one page that says what was trained, how it went, and what the model can do."""
 
 import io
+import re
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from .architectures import NAMES
+from .beside import compare_runs
 from .files import read_json, write_atomically
 from .logs import duration, read_log
 from .run_folder import RunFolder
@@ -15,8 +18,8 @@ from .stories import Storyteller
 GPT3_FLOPS = 3.14e23  # Brown et al. 2020, appendix D: 175 B parameters, 300 B tokens
 
 
-def write_report(run: RunFolder, teller: Storyteller) -> Path:
-    """Write the report of an evaluated run and return its path."""
+def write_report(run: RunFolder, teller: Storyteller, beside: RunFolder | None = None) -> Path:
+    """Write the report of an evaluated run and return its path. beside: another run to show in it."""
     metrics = read_json(run.metrics)
     config = read_json(run.config_file)
     settings, plan = config["settings"], config.get("decided", {}).get("plan", {})
@@ -30,7 +33,7 @@ def write_report(run: RunFolder, teller: Storyteller) -> Path:
     page = environment.get_template("report.html.j2").render(
         title=f"A story model of {metrics['parameters'] / 1e6:.1f} million parameters",
         lead=(
-            f"Preset {settings['preset']}, trained on {metrics['data']} for {steps:,} steps "
+            f"Preset {settings['preset']} with {NAMES[settings.get('arch', 'gpt2')]}'s parts, trained on {metrics['data']} for {steps:,} steps "
             f"({metrics['train_tokens']:,} tokens) in {duration(metrics['training_seconds'])} "
             f"on {metrics['device']}."
         ),
@@ -39,6 +42,7 @@ def write_report(run: RunFolder, teller: Storyteller) -> Path:
         curves_text=_curves_in_words(rows),
         stories=_stories(told, steps),
         predictions=_predictions(teller, told),
+        beside=compare_runs(run, teller, beside) if beside else None,
         baseline=metrics.get("baseline"),
         baseline_rows=_baseline_rows(metrics.get("baseline")),
         cost=_cost(metrics),
@@ -68,11 +72,7 @@ def _facts(metrics: dict[str, Any]) -> list[dict[str, str]]:
 
 def _curves(rows: list[dict[str, Any]]) -> str:
     """Loss and learning rate over the steps as one SVG. Colours that colour-blind people tell apart."""
-    import matplotlib
-
-    matplotlib.use("Agg")  # no screen needed
-    import matplotlib.pyplot as plt
-
+    plt = pyplot()
     figure, (left, right) = plt.subplots(
         1, 2, figsize=(10, 3.6), width_ratios=(3, 2), layout="constrained"
     )
@@ -98,15 +98,34 @@ def _curves(rows: list[dict[str, Any]]) -> str:
         [row["step"] for row in rows], [row["learning_rate"] for row in rows], color="#0072B2"
     )
     right.set(xlabel="step", ylabel="learning rate")
-    for axes in (left, right):
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(alpha=0.25)
+    return as_svg(figure, left, right)
+
+
+def pyplot() -> Any:
+    """matplotlib's pyplot, for files only."""
+    import matplotlib
+
+    matplotlib.use("Agg")  # no screen needed
+    import matplotlib.pyplot as plt
+
+    return plt
+
+
+def as_svg(figure: Any, *axes: Any, prefix: str = "") -> str:
+    """The figure as an SVG to stand in a page; closes it. The same figure gives the same letters.
+
+    prefix: before all ids, so that two figures in one page have none in common.
+    """
+    for each in axes:
+        each.spines[["top", "right"]].set_visible(False)
+        each.grid(alpha=0.25)
     buffer = io.StringIO()
-    with matplotlib.rc_context({"svg.hashsalt": "report"}):
+    plt = pyplot()
+    with plt.rc_context({"svg.hashsalt": "report"}):
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     plt.close(figure)
     svg = buffer.getvalue()
-    return svg[svg.index("<svg") :]
+    return re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}", svg[svg.index("<svg") :])
 
 
 def _curves_in_words(rows: list[dict[str, Any]]) -> str:
@@ -175,6 +194,7 @@ def _recipe(
     decided = {key: plan[key] for key in ("steps", "batch_size", "accumulation") if key in plan}
     chosen = {
         "preset": settings["preset"],
+        "architecture": settings.get("arch", "gpt2"),
         "model": settings["model"],
         "training": settings["train"] | decided,
         "optimiser": settings["optimizer"],

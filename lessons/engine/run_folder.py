@@ -87,7 +87,7 @@ class RunFolder:
 def _settled(settings: dict[str, Any], name: str) -> Any:
     """The value in force of a wish that was not uttered at the beginning."""
     places = [settings["length"]] if name in LENGTHS else []
-    for place in (*places, settings, settings["model"], settings["train"]):
+    for place in (*places, {"arch": "gpt2"} | settings, settings["model"], settings["train"]):
         if name in place:
             return place[name]
     return None

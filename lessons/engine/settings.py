@@ -3,8 +3,8 @@
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from ..model import GPTConfig
 from ..trainer import TrainConfig
+from .architectures import LLAMA_ONLY, NAMES, llama_shape, make_config
 from .errors import CourseError
 from .presets import get_preset
 
@@ -23,17 +23,20 @@ class Settings:
     valid: str | None
     stories: int | None  # how many ministories
     tokenizer: str
-    model: dict[str, Any]  # GPTConfig's fields but the vocabulary, which the tokenizer decides
+    model: dict[
+        str, Any
+    ]  # the configuration's fields but the vocabulary, which the tokenizer decides
     train: dict[str, Any]  # TrainConfig's fields; "steps" is the recipe's until decided
     optimizer: str
     precision: str
     length: dict[str, float]  # {"steps": n}, {"epochs": n} or {"minutes": n}
     evaluate_every: int | None  # steps; None: twenty times a run
     compile: str  # "auto", "yes" or "no"
+    arch: str = "gpt2"  # or "llama"; runs begun before there was a choice do not say
 
-    def model_config(self, vocab_size: int) -> GPTConfig:
-        """The model's configuration for a tokenizer of that size."""
-        return GPTConfig(vocab_size=vocab_size, **self.model)
+    def model_config(self, vocab_size: int) -> Any:
+        """The model's configuration for a tokenizer of that size: a GPTConfig or a LlamaConfig."""
+        return make_config(self.arch, vocab_size, self.model)
 
     def train_config(self, steps: int) -> TrainConfig:
         """The trainer's configuration for a run of that many steps."""
@@ -46,6 +49,13 @@ def resolve(wishes: dict[str, Any]) -> Settings:
     """Lay the wishes (those that a person really uttered) over the preset. Raises CourseError."""
     preset = get_preset(wishes.get("preset", "laptop"))
     model = {name: wishes.get(name, getattr(preset, name)) for name in MODEL_WISHES}
+    arch = wishes.get("arch", "gpt2")
+    if arch not in NAMES:
+        raise CourseError(f"no architecture {arch!r}; --arch takes {' or '.join(NAMES)}")
+    if arch == "llama":
+        model = llama_shape(model, wishes)
+    elif other := [name for name in LLAMA_ONLY if name in wishes]:
+        raise CourseError(f"--{other[0].replace('_', '-')} is for --arch llama: GPT-2 has none")
     train = asdict(TrainConfig(**preset.train))
     if "peak_lr" in wishes and "final_lr" not in wishes:  # keep the ratio of the recipe
         train["final_lr"] *= wishes["peak_lr"] / train["peak_lr"]
@@ -66,8 +76,11 @@ def resolve(wishes: dict[str, Any]) -> Settings:
         length=lengths or {"steps": train["steps"]},
         evaluate_every=wishes.get("evaluate_every"),
         compile=wishes.get("compile", "auto"),
+        arch=arch,
     )
     check(settings)
+    if arch == "llama":
+        settings.model_config(vocab_size=256)  # what a LlamaConfig refuses is said now
     return settings
 
 
@@ -78,6 +91,11 @@ def check(settings: Settings) -> None:
         "--n-head": settings.model["n_head"],
         "--n-embd": settings.model["n_embd"],
         "--block-size": settings.model["block_size"],
+        **{
+            f"--{name.replace('_', '-')}": settings.model[name]
+            for name in ("n_inner", *LLAMA_ONLY)
+            if settings.model.get(name) is not None
+        },
         "--batch-size": settings.train["batch_size"],
         "--accumulation": settings.train["accumulation"],
         "--lr": settings.train["peak_lr"],

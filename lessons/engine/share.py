@@ -59,6 +59,11 @@ def check_architecture(model: GPT) -> None:
     divide the width; of such a model only the names and shapes of the weights are looked at.
     """
     config = model.config
+    if not isinstance(model, GPT):
+        raise CourseError(
+            "the page computes what GPT-2 computes, and this model is a Llama (--arch llama); only a "
+            "GPT as in lesson 05 can be shared"
+        )
     with torch.device("meta"):
         plain = GPT(config)
     found, expected = model.state_dict(), plain.state_dict()

@@ -9,7 +9,8 @@ it was made of. A maintainer who has trained another one puts it there with
 
     python -m solutions.engine.storyteller RUN [SNAPSHOTS]
 
-SNAPSHOTS: a folder of checkpoints on the way, whose samples are kept beside the curve.
+SNAPSHOTS: a folder of checkpoints on the way, whose samples are kept beside the curve. A run with
+`--arch llama` goes to a folder of its own, `storyteller-llama`, with the parts of lesson 11.
 """
 
 import sys
@@ -25,6 +26,7 @@ from .logs import read_log
 from .weight_files import WEIGHTS, checksum, read_weights
 
 FOLDER = Path(__file__).with_suffix("")
+LLAMA_FOLDER = FOLDER.with_name("storyteller-llama")
 CURVE_POINTS = 100  # as many as a picture shows
 PROMPTS = ("Once upon a time", "One day, Lily found a", "Tom was sad because")
 SAMPLE_TOKENS = 120
@@ -38,6 +40,11 @@ def storyteller_folder() -> Path:
             "from the course's repository again"
         )
     return FOLDER
+
+
+def llama_folder() -> Path | None:
+    """The folder of its twin with Llama's parts, or None where there is none."""
+    return LLAMA_FOLDER if (LLAMA_FOLDER / WEIGHTS).is_file() else None
 
 
 def training_record() -> dict[str, Any]:
@@ -143,8 +150,10 @@ def main(arguments: list[str]) -> None:
         raise CourseError(
             "name a finished run: python -m solutions.engine.storyteller RUN [SNAPSHOTS]"
         )
-    keep_run(*map(Path, arguments))
-    for file in sorted(FOLDER.iterdir()):
+    arch = read_json(Path(arguments[0]) / "config.json")["settings"].get("arch", "gpt2")
+    folder = LLAMA_FOLDER if arch == "llama" else FOLDER
+    keep_run(Path(arguments[0]), Path(arguments[1]) if arguments[1:] else None, folder)
+    for file in sorted(folder.iterdir()):
         print(f"{file.stat().st_size:>10,}  {sha256_of_file(file)[:16]}  {file.name}")
 
 

@@ -19,9 +19,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..model import GPT
 from ..trainer import estimate_loss, learning_rate, should_stop, train_step
 from .acceleration import TrainingForward, use_fast_parts
+from .architectures import NAMES, make_model
 from .batches import Batch, BatchSource, validation_batches
 from .checkpoints import Progress, load_progress, load_state, random_state, save_state, save_weights
 from .devices import choose_device, choose_precision, describe_device
@@ -58,7 +58,7 @@ class Training:
         self.prompts = openings(self.val_tokens, self.tokenizer)
         self.validation = self._validation(EVALUATION_ROWS)
         torch.manual_seed(settings.train["seed"])
-        self.model = GPT(settings.model_config(self.meta["vocab_size"])).to(self.device)
+        self.model = make_model(settings.model_config(self.meta["vocab_size"])).to(self.device)
         use_fast_parts(self.model)
         self.forward = self._accelerate(self.model)
         self.optimizer = self._new_optimizer()
@@ -99,7 +99,8 @@ class Training:
         """Say in three lines what will be trained, on what, and with what."""
         processes = f", {self.world.size} processes" if self.world.size > 1 else ""
         print(
-            f"model: preset {self.settings.preset}, {self.model.num_parameters():,} parameters, "
+            f"model: preset {self.settings.preset}, {NAMES[self.settings.arch]}'s parts, "
+            f"{self.model.num_parameters():,} parameters, "
             f"vocabulary {self.meta['vocab_size']:,}\n"
             f"data: {self.settings.data}, {len(self.train_tokens):,} training tokens, "
             f"{len(self.val_tokens):,} validation tokens\n"

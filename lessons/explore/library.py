@@ -41,6 +41,12 @@ USED = {
     "generation": "next_token_logits generate LayerCache.append measure_step trace",
     "perplexity": "strided_windows score perplexity bits_per_byte next_token_accuracy "
     "top_predictions",
+    "modern": "RMSNorm.forward rotary SwiGLU.forward GroupedQueryAttention.forward "
+    "LlamaBlock.forward",
+    "finetuning": "mask_prompt sequence_log_probability supervised_loss LoRALinear.begin "
+    "LoRALinear.forward count_parameters dpo_loss",
+    "compression": "quantize_rows QuantizedLinear.forward QuantizedLinear.error_bound "
+    "prune_by_magnitude distillation_loss",
     "tinystories": "recipe ablation",
 }
 

@@ -8,7 +8,7 @@ from typing import Any
 from ..engine.errors import CourseError
 from .reading import DEFAULT_SETTINGS, line_of, read_settings, read_texts, read_toml
 
-LESSONS = ("00", "01", "02", "03", "04", "05", "06", "07", "08", "09", "10", "14")
+LESSONS = ("00", "01", "02", "03", "04", "05", "06", "07", "08", "09", "10", "11", "12", "13", "14")
 TEXT = "The dog bit the man because it was hungry."
 PROMPT = "Once upon a time there was a little"
 
@@ -89,7 +89,11 @@ def build_parser(program: str) -> argparse.ArgumentParser:
     what = parser.add_argument_group("what to look at")
     add = what.add_argument
     add("--model", metavar="NAME|PATH", help="the model (default: see below)")
-    add("--against", metavar="NAME|PATH", help="the second model of lesson 10")
+    add(
+        "--against",
+        metavar="NAME|PATH",
+        help="the second model of lesson 10; the Llama of lesson 11",
+    )
     add("--text", metavar="TEXT", help=f"the text (default: {TEXT!r})")
     add("--texts", metavar="FILE", help="several named texts: JSON, TOML or plain lines")
     add("--prompt", metavar="TEXT", help=f"what is continued (default: {PROMPT!r})")

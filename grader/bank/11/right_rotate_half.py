@@ -1,0 +1,307 @@
+"""Lesson 11 as transformers writes it: x cos + rotate_half(x) sin, and a norm that rounds before it scales."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from .attention import (
+    LayerCacheLike,
+    scaled_dot_product_attention,
+)
+from .model import GPT, CacheLike, next_token_loss
+
+# What Meta's own files call the parts, and what Hugging Face's (and ours) do.
+META_NAMES = {
+    "tok_embeddings": "embed_tokens",
+    "attention_norm": "input_layernorm",
+    "attention": "self_attn",
+    "wq": "q_proj",
+    "wk": "k_proj",
+    "wv": "v_proj",
+    "wo": "o_proj",
+    "ffn_norm": "post_attention_layernorm",
+    "feed_forward": "mlp",
+    "w1": "gate_proj",
+    "w2": "down_proj",
+    "w3": "up_proj",
+    "output": "lm_head",
+}
+
+
+@dataclass
+class LlamaConfig:
+    """The shape of a model. What is not said is TinyLlama's, with 1.1 billion parameters."""
+
+    vocab_size: int = 32000  # V
+    block_size: int = 2048  # the longest text that fits, in tokens
+    n_layer: int = 22  # blocks
+    n_head: int = 32  # H, heads of queries in each
+    n_kv_head: int = 4  # G, heads of keys and values; divides n_head
+    n_embd: int = 2048  # C
+    n_inner: int = 5632  # I, inner width of the MLP
+    rope_theta: float = (
+        10000.0  # the slowest pair of channels turns about once in 2 pi theta places
+    )
+    rms_norm_eps: float = 1e-5
+    tie_weights: bool = False  # the head shares the token table
+    dropout: float = 0.0  # of attention weights; Llama itself is trained without
+    head_size: int | None = None  # D, an even number; None: n_embd // n_head
+
+    def __post_init__(self) -> None:
+        sizes = ("vocab_size", "block_size", "n_layer", "n_head", "n_kv_head", "n_embd", "n_inner")
+        for name in sizes:
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.n_head % self.n_kv_head:
+            raise ValueError(
+                f"{self.n_head} heads of queries cannot share {self.n_kv_head} heads of keys "
+                "evenly: n_kv_head must divide n_head"
+            )
+        if self.channels_per_head < 2 or self.channels_per_head % 2:
+            raise ValueError(
+                f"a head of {self.channels_per_head} channels cannot be turned in pairs: choose "
+                "n_embd and n_head (or head_size) so that it is an even number"
+            )
+        if not self.rope_theta > 0:
+            raise ValueError(f"rope_theta must be above 0, not {self.rope_theta}")
+        if not self.rms_norm_eps >= 0:
+            raise ValueError(f"rms_norm_eps must be at least 0, not {self.rms_norm_eps}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must be in [0, 1), not {self.dropout}")
+
+    @property
+    def channels_per_head(self) -> int:
+        """D, the head size, also where `head_size` is left to n_embd and n_head."""
+        return self.n_embd // self.n_head if self.head_size is None else self.head_size
+
+
+def rotate_half(x: torch.Tensor) -> torch.Tensor:
+    """Return (-second half, first half)."""
+    x1, x2 = x[..., : x.shape[-1] // 2], x[..., x.shape[-1] // 2 :]
+    return torch.cat((-x2, x1), dim=-1)
+
+
+def rotate_every_two(x: torch.Tensor) -> torch.Tensor:
+    """Return (-x1, x0, -x3, x2, ...)."""
+    return torch.stack((-x[..., 1::2], x[..., ::2]), dim=-1).flatten(-2)
+
+
+def repeat_kv(x: torch.Tensor, times: int) -> torch.Tensor:
+    """Return every head `times` times, one beside the other."""
+    if times == 1:
+        return x
+    batch, heads, length, size = x.shape
+    return x[:, :, None].expand(batch, heads, times, length, size).reshape(batch, -1, length, size)
+
+
+class RMSNorm(nn.Module):
+    """Bring every vector to a root mean square of 1, then scale each channel."""
+
+    def __init__(self, n_embd: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(n_embd))
+        self.eps = eps
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return x / sqrt(mean of x^2 + eps) * weight, each vector by itself."""
+        dtype = x.dtype
+        x = x.to(torch.float32)
+        x = x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + self.eps)
+        return (self.weight * x.to(dtype)).to(dtype)
+
+
+def rotary(
+    x: torch.Tensor, start: int = 0, theta: float = 10000.0, layout: str = "halves"
+) -> torch.Tensor:
+    """Turn each vector by its place in the text: the product of two then knows their distance only."""
+    width = x.shape[-1]
+    if width & 1:
+        raise ValueError("an odd number of channels")
+    if layout not in {"halves", "pairs"}:
+        raise ValueError(f"unknown layout {layout}")
+    inv_freq = 1.0 / (
+        theta ** (torch.arange(0, width, 2, dtype=torch.float, device=x.device) / width)
+    )
+    position_ids = torch.arange(x.shape[-2], dtype=torch.float, device=x.device) + start
+    freqs = position_ids[:, None] @ inv_freq[None, :]
+    if layout == "halves":
+        emb = torch.cat((freqs, freqs), dim=-1)
+        return x * emb.cos().to(x.dtype) + rotate_half(x) * emb.sin().to(x.dtype)
+    emb = freqs.repeat_interleave(2, dim=-1)
+    return (x * emb.cos() + rotate_every_two(x) * emb.sin()).to(x.dtype)
+
+
+class SwiGLU(nn.Module):
+    """The MLP with a gate: one layer says what to pass on, another how far its door is open."""
+
+    def __init__(self, n_embd: int, n_inner: int) -> None:
+        super().__init__()
+        self.gate_proj = nn.Linear(n_embd, n_inner, bias=False)
+        self.up_proj = nn.Linear(n_embd, n_inner, bias=False)
+        self.down_proj = nn.Linear(n_inner, n_embd, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return down(silu(gate(x)) * up(x)), where silu(z) = z * sigmoid(z)."""
+        return self.down_proj(nn.SiLU()(self.gate_proj(x)) * self.up_proj(x))
+
+
+class GroupedQueryAttention(nn.Module):
+    """Attention with rotary positions, in which several heads of queries share keys and values."""
+
+    def __init__(self, config: LlamaConfig) -> None:
+        super().__init__()
+        self.n_head, self.n_kv_head = config.n_head, config.n_kv_head
+        self.rope_theta = config.rope_theta
+        self.dropout = config.dropout
+        head_size = config.channels_per_head
+        self.q_proj = nn.Linear(config.n_embd, config.n_head * head_size, bias=False)
+        self.k_proj = nn.Linear(config.n_embd, config.n_kv_head * head_size, bias=False)
+        self.v_proj = nn.Linear(config.n_embd, config.n_kv_head * head_size, bias=False)
+        self.o_proj = nn.Linear(config.n_head * head_size, config.n_embd, bias=False)
+        self.attend = scaled_dot_product_attention
+
+    def forward(
+        self, x: torch.Tensor, start: int = 0, cache: LayerCacheLike | None = None
+    ) -> torch.Tensor:
+        """Let every place look at itself and at what came before."""
+        heads = (*x.shape[:-1], -1, self.q_proj.weight.shape[0] // self.n_head)
+        q = rotary(self.q_proj(x).view(heads).transpose(1, 2), start, self.rope_theta, "halves")
+        k = rotary(self.k_proj(x).view(heads).transpose(1, 2), start, self.rope_theta, "halves")
+        v = self.v_proj(x).view(heads).transpose(1, 2)
+        if cache is not None:
+            k, v = cache.append(k, v)
+        k, v = (repeat_kv(part, self.n_head // self.n_kv_head) for part in (k, v))
+        mask = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool, device=x.device)
+        mask = mask.tril(k.shape[2] - q.shape[2])
+        output, _ = self.attend(q, k, v, mask, 0.0 if not self.training else self.dropout)
+        return self.o_proj(output.transpose(1, 2).contiguous().view(*x.shape[:-1], -1))
+
+
+class LlamaBlock(nn.Module):
+    """One layer of Llama: attention, then the MLP, each behind a norm and beside a straight way."""
+
+    def __init__(self, config: LlamaConfig) -> None:
+        super().__init__()
+        self.input_layernorm = RMSNorm(config.n_embd, config.rms_norm_eps)
+        self.self_attn = GroupedQueryAttention(config)
+        self.post_attention_layernorm = RMSNorm(config.n_embd, config.rms_norm_eps)
+        self.mlp = SwiGLU(config.n_embd, config.n_inner)
+
+    def forward(
+        self, x: torch.Tensor, start: int = 0, cache: LayerCacheLike | None = None
+    ) -> torch.Tensor:
+        """Add to the stream what attention finds, then what the MLP makes of it."""
+        residual = x
+        hidden = self.input_layernorm(x)
+        hidden = residual + self.self_attn(hidden, start, cache)
+        residual = hidden
+        return residual + self.mlp(self.post_attention_layernorm(hidden))
+
+
+class Llama(nn.Module):
+    """Given: a whole model of these blocks, under Hugging Face's names; it is used like a `GPT`."""
+
+    def __init__(self, config: LlamaConfig) -> None:
+        super().__init__()
+        self.config = config
+        token_table = nn.Embedding(config.vocab_size, config.n_embd)
+        # Any: type checkers cannot see what a ModuleDict holds
+        self.model: Any = nn.ModuleDict(
+            {
+                "embed_tokens": token_table,
+                "layers": nn.ModuleList(LlamaBlock(config) for _ in range(config.n_layer)),
+                "norm": RMSNorm(config.n_embd, config.rms_norm_eps),
+            }
+        )
+        self.lm_head = nn.Linear(config.n_embd, config.vocab_size, bias=False)
+        if config.tie_weights:
+            self.lm_head.weight = token_table.weight
+        self.loss = next_token_loss
+        self.initialise_weights()
+
+    def initialise_weights(self) -> None:
+        """First values as in lesson 05; what a layer adds to the stream begins smaller."""
+        residual_std = 0.02 / math.sqrt(2 * self.config.n_layer)
+        for name, parameter in self.named_parameters():
+            if "norm" not in name:  # norms begin as ones, and are ones already
+                is_residual = name.endswith(("o_proj.weight", "down_proj.weight"))
+                nn.init.normal_(parameter, std=residual_std if is_residual else 0.02)
+
+    def check_ids(self, ids: torch.Tensor, start: int) -> None:
+        """Raise ValueError for ids that the model has no vector for, and for too many places."""
+        GPT.check_ids(self, ids, start)  # type: ignore[arg-type]  # it reads self.config only
+
+    def forward(
+        self,
+        ids: torch.Tensor,
+        targets: torch.Tensor | None = None,
+        cache: CacheLike | None = None,
+        last_only: bool = False,
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Say for every place which token comes next; arguments and results as in `GPT.forward`."""
+        start = 0 if cache is None else cache.length  # before the first layer adds to it
+        self.check_ids(ids, start)
+        x = self.model.embed_tokens(ids)  # (B, T, C)
+        for layer, block in enumerate(self.model.layers):
+            x = block(x, start, None if cache is None else cache[layer])
+        x = self.model.norm(x)
+        if last_only:
+            x = x[:, -1:]  # (B, 1, C)
+        logits = self.lm_head(x)  # (B, T, V)
+        loss = None if targets is None else self.loss(logits, targets)
+        return logits, loss
+
+    def num_parameters(self) -> int:
+        """Return how many numbers the model learns; a table that is shared counts once."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    @staticmethod
+    def from_pretrained(name_or_folder: str | Path, network: bool = True) -> "Llama":
+        """Load a Llama, by its hub name or from a folder; all as in `GPT.from_pretrained`."""
+        from .engine.llama_files import load_llama  # not above: it imports this file
+
+        return load_llama(name_or_folder, network=network)
+
+    def save_pretrained(self, folder: str | Path, end_of_text: int | None = None) -> None:
+        """Write the folder so that transformers' LlamaForCausalLM can load it too; see `GPT`."""
+        from .engine.llama_files import save_llama
+
+        save_llama(self, folder, end_of_text=end_of_text)
+
+
+def pairs_to_halves(weight: torch.Tensor, n_head: int) -> torch.Tensor:
+    """Reorder the rows of a query or key layer, so that "halves" turns what "pairs" turned before."""
+    if weight.size(0) % (n_head * 2):
+        raise ValueError("these rows make no heads of pairs")
+    width = weight.size(1)
+    return weight.view(n_head, -1, 2, width).transpose(1, 2).reshape(-1, width)
+
+
+def convert_llama_weights(
+    state: dict[str, torch.Tensor], n_head: int, n_kv_head: int
+) -> dict[str, torch.Tensor]:
+    """Return the weights of a Llama file, Hugging Face's or Meta's own, as `Llama` expects them."""
+    converted = {}
+    for name, tensor in state.items():
+        if name.endswith("rotary_emb.inv_freq") or name == "rope.freqs":
+            continue
+        heads = {"wq": n_head, "wk": n_kv_head}.get(name.split(".")[-2])
+        if heads is not None:
+            tensor = pairs_to_halves(tensor, heads)
+        name = ".".join(META_NAMES.get(part, part) for part in name.split("."))
+        bare = name.removeprefix("model.")
+        converted[bare if bare == "lm_head.weight" else f"model.{bare}"] = tensor
+    table = converted.get("model.embed_tokens.weight")
+    if table is not None and "lm_head.weight" not in converted:
+        converted["lm_head.weight"] = table
+    return converted
+
+
+if __name__ == "__main__":
+    from .engine.smollm import main
+
+    raise SystemExit(main())
