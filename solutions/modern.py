@@ -1,4 +1,4 @@
-"""Lesson 11: modern. What today's models changed about GPT-2, and why so little of it.
+"""Lesson 11: modern blocks. What today's models changed about GPT-2, and why so little of it.
 
 Llama, Mistral, Qwen, SmolLM: under the names there is one design, and it is the block of lesson 04
 with four parts exchanged. The norm no longer subtracts the mean (`RMSNorm`). Positions are no
