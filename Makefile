@@ -61,7 +61,8 @@ types: $(READY)
 DRAW := $(wildcard solutions/*.py lessons/explore/*.py lessons/explore/*/*.py lessons/explore/*.j2 \
   lessons/engine/*.py lessons/engine/finetuning/*.py lessons/engine/storyteller/* lessons/engine/storyteller-llama/*)
 
-site: $(READY) site/figures/.made site/widgets/data/.made
+site: $(READY)
+	OMP_NUM_THREADS=1 $(MAKE) -j 2 --no-print-directory site/figures/.made site/widgets/data/.made
 	$(BIN)/python -m grader pages
 	rm -rf site/solutions && mkdir -p site/solutions
 	for file in solutions/*.py; do cp $$file site/solutions/$${file##*/}.txt; done
