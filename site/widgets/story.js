@@ -280,9 +280,10 @@
   channel.port1.onmessage = () => { wake?.(); };
   const turn = () => new Promise((resolve) => { wake = resolve; channel.port2.postMessage(0); });
 
+  let began = 0; // of the portion, which may hold several tokens
+
   /** Run a generator to its end and return its result; false as soon as `wanted()` is false. */
   async function run(generator, wanted = () => true) {
-    let began = performance.now();
     for (;;) {
       const { done, value } = generator.next();
       if (done) return value;
