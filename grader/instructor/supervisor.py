@@ -16,13 +16,13 @@ from typing import Any
 from lessons.engine.files import write_json
 
 from ..checks import Check
-from ..judge.backends import Backend, DiedError
-from ..judge.bench import TimeUpError
-from ..judge.border import pack, unpack
+from ..judge.backends import Backend
 from ..judge.naming import name_mistake
 from ..judge.paths import judged_path
+from ..judge.proxies import Lesson as Asked
+from ..judge.proxies import Thing
 from ..judge.report import as_report
-from ..judge.runner import FAILED, Result, Target, run_check
+from ..judge.runner import BLOCKED, FAILED, Result, Target, run_check
 from ..syllabus import Lesson
 from .exam import Exam
 from .sandbox import InASandbox
@@ -118,14 +118,12 @@ def judge_source(source: bytes, exam: Exam, backend: Backend, until: float) -> l
     with tempfile.TemporaryDirectory(prefix="course-submission-") as folder:
         (Path(folder) / f"{exam.lesson.module}.py").write_bytes(source)
         target = Target(exam.lesson, judged_path(exam.lesson.number, home=Path(folder)), backend)
-        imported = imports(target, exam.seed)
-        if imported is None:
-            reason = f"not run: importing the file had no end within {LOAD_SECONDS:.0f} seconds"
-            return [replace(refused(check, reason), too_long=True) for check in exam.checks]
+        if hindered := hindrance(target, exam.seed):
+            return [
+                replace(hindered, check=check.name, step=check.step, points=check.points)
+                for check in exam.checks
+            ]
         for check in exam.checks:
-            if results and not imported:  # it fails again in every check, however long that takes
-                results.append(like(results[0], check))
-                continue
             if time.monotonic() > until:
                 results.append(refused(check, "not run: the time for one submission is over"))
                 continue
@@ -146,19 +144,26 @@ def judge_source(source: bytes, exam: Exam, backend: Backend, until: float) -> l
     return results
 
 
-def imports(target: Target, seed: int) -> bool | None:
-    """Return whether the module can be imported; None where that goes on for ever."""
-    request = pack({"do": "read", "target": 0, "name": "__name__"})
+def hindrance(target: Target, seed: int) -> Result | None:
+    """Return why no check can ask the module, or None: importing it fails, or goes on for ever.
+
+    It would in every check again, however long that takes.
+    """
     for _ in range(LOAD_TRIES):
-        with target.backend.session(target.lesson.module, target.folders, seed):
-            try:
-                answer = unpack(target.backend.ask(request, LOAD_SECONDS))
-            except TimeUpError:
-                continue
-            except DiedError:
-                return True  # the checks will see what becomes of it
-        return not (isinstance(answer, dict) and answer.get("raised"))
-    return None
+        result = run_check(import_alone(), target, [], seed)
+        if not result.too_long:
+            return result if result.verdict == BLOCKED else None
+    result.symptom = f"importing the file had no end within {LOAD_SECONDS:g} seconds"
+    return result
+
+
+def import_alone() -> Check:
+    """Return a check that asks the module nothing but its name."""
+
+    def name(lesson: Asked) -> None:
+        Thing(lesson, 0, "").read("__name__")  # 0: the module itself
+
+    return Check("import", "", 0, LOAD_SECONDS, name)
 
 
 def run_guarded(check: Check, target: Target, exam: Exam, quick: bool) -> Result:
@@ -186,13 +191,6 @@ def shortened(check: Check) -> Check:
 def refused(check: Check, reason: str) -> Result:
     """Return the result of a check that was not run."""
     return Result(check.name, check.step, check.points, FAILED, symptom=reason)
-
-
-def like(first: Result, check: Check) -> Result:
-    """Return the result of a check that fails for the same reason as another one."""
-    result = refused(check, first.symptom)
-    result.verdict, result.details, result.where = first.verdict, first.details, first.where
-    return result
 
 
 def described(result: Result, exam: Exam) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """A stranger's module in bubblewrap: the same verdicts, nothing to read, nothing to break."""
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -18,7 +19,8 @@ from grader.instructor.places import MAX_BYTES, take_file
 from grader.instructor.sandbox import InASandbox, furnish, sandbox_or_reason, sandboxed, unrelated
 from grader.instructor.supervisor import judge_submission, readable
 from grader.judge.answers import read_answers
-from grader.judge.backends import InThisProcess
+from grader.judge.backends import InAChild, InThisProcess
+from grader.judge.border import Packet
 from grader.judge.paths import ROOT, judged_path
 from grader.judge.runner import Target, load_checks, run_check
 from grader.syllabus import find_lesson
@@ -390,7 +392,7 @@ def test_a_submission_has_a_budget(tmp_path):
 @pytest.mark.parametrize(
     ("source", "says", "verdicts", "too_long"),
     [
-        ("while True: pass", "not run: importing the file had no end", {"failed"}, True),
+        ("while True: pass", "importing the file had no end", {"failed"}, True),
         ("import nothing_at_all", "No module named 'nothing_at_all'", {"blocked"}, False),
     ],
 )
@@ -407,6 +409,36 @@ def test_an_import_that_fails_or_never_ends_is_waited_for_once(
     assert all(says in check["symptom"] for check in report["checks"])
     assert all(check["too_long"] == too_long for check in report["checks"])
     assert {check["kind"] for check in report["checks"]} == {"core", "stretch"}
+
+
+@check("causal_mask")
+def asks_nothing(lesson, expect, draw):
+    """A check that was dropped in week six: everybody passes it."""
+
+
+def test_what_cannot_be_imported_gets_no_points_from_a_check_that_asks_nothing(tmp_path):
+    (tmp_path / "attention.py").write_text("raise ValueError('no')")
+    checks = [asks_nothing.check, *load_checks(LESSON)]
+    report = judge_submission(tmp_path / "attention.py", LESSON, InAChild(), checks=checks)
+    assert report["points"] == 0
+    assert {check["verdict"] for check in report["checks"]} == {"blocked"}
+
+
+class TalksNonsense:
+    """A child whose answers are packets, and no answers."""
+
+    def session(self, module, folders, seed):
+        return contextlib.nullcontext()
+
+    def ask(self, request, seconds):
+        return Packet({"tensor": 5}, [])
+
+
+def test_answers_that_are_none_end_nothing_but_the_check(tmp_path):
+    (tmp_path / "attention.py").write_text("softmax = 1\n")
+    report = judge_submission(tmp_path / "attention.py", LESSON, TalksNonsense())
+    assert report["points"] == 0 and report["submission"]["refused"] == ""
+    assert {check["verdict"] for check in report["checks"]} == {"failed"}
 
 
 def test_texts_of_a_stranger_are_tamed():
