@@ -290,7 +290,7 @@ def test_each_kind_says_when_it_is_given_the_other(folder, tmp_path):
 @pytest.mark.parametrize(
     "config",
     [{}, {"tie_weights": True}, {"n_kv_head": 1, "rope_theta": 123.0}, {"head_size": 10},
-     {"n_kv_head": 4, "rms_norm_eps": 0.01}],
+     {"n_kv_head": 4, "rms_norm_eps": 0.01, "dropout": 0.125}],
 )  # fmt: skip
 def test_transformers_reads_what_we_write(tmp_path, config):
     ours = ours_with(**config)
@@ -298,6 +298,7 @@ def test_transformers_reads_what_we_write(tmp_path, config):
     theirs, report = LlamaForCausalLM.from_pretrained(tmp_path / "ours", output_loading_info=True)
     assert not any(report[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
     assert_same(ours, theirs.eval())
+    assert theirs.config.attention_dropout == ours.config.dropout
     assert theirs.config.eos_token_id == theirs.generation_config.eos_token_id == 7
     again = Llama.from_pretrained(tmp_path / "ours", network=False)
     assert again.config == ours.config

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from .command_line import prepare_process
 from .errors import CourseError, run_command
 from .logs import duration
 from .options import build_parser
 from .presets import PRESETS
-from .process import keep_freed_memory, wait_politely
 
 # Wishes that decide what a run computes; they are stored with it (`RunFolder.begin`).
 WISHES = (
@@ -34,12 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _main(arguments: Sequence[str] | None) -> None:
     options = build_parser().parse_args(arguments)
-    wait_politely()
-    keep_freed_memory()
-    if getattr(options, "threads", None):
-        import torch
-
-        torch.set_num_threads(options.threads)
+    prepare_process(options)
     COMMANDS[options.command](options)
 
 

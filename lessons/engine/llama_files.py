@@ -13,9 +13,17 @@ import torch
 
 from ..modern import Llama, LlamaConfig, convert_llama_weights
 from .errors import CourseError
-from .files import write_json
-from .pretrained import LARGEST, check_layers, fill, find_folder, write_weights
-from .weight_files import WEIGHTS, read_settings, read_weights
+from .pretrained import check_layers, fill, find_folder
+from .weight_files import (
+    check_computed,
+    check_head,
+    check_share,
+    check_size,
+    check_switch,
+    read_settings,
+    read_weights,
+    write_for_transformers,
+)
 
 # Our name of a size, transformers', and the value where the file is silent.
 LLAMA_SIZES: tuple[tuple[str, str, int | None], ...] = (
@@ -52,15 +60,9 @@ def load_llama(name_or_folder: str | Path, network: bool = True) -> Llama:
     folder = find_folder(str(name_or_folder), network)
     config = llama_config(read_settings(folder), folder / "config.json")
     state = our_names(read_weights(folder), config, folder)
+    check_head(state.get(HEAD), state.get(TABLE), config.tie_weights, folder)
     if config.tie_weights and TABLE in state:
-        head = state.setdefault(HEAD, state[TABLE])
-        if head is not state[TABLE] and not torch.equal(head, state[TABLE]):
-            raise CourseError(
-                f"{folder}: config.json says that the head is the token table "
-                "(tie_word_embeddings), but the file holds two different ones"
-            )
-    elif HEAD not in state:
-        raise CourseError(f"{folder}: the weights lack {HEAD}, and config.json is not tied")
+        state[HEAD] = state[TABLE]
     check_layers(state, "model.layers.", config.n_layer, folder)
     with torch.device("meta"):  # shapes only: no memory, no random numbers for nothing
         model = Llama(config)
@@ -92,31 +94,23 @@ def our_names(
 
 def llama_config(settings: dict[str, Any], where: Path) -> LlamaConfig:
     """transformers' configuration as ours; refuses what lesson 11 does not compute."""
-    for name, computed in COMPUTED.items():
-        value = settings.get(name, computed[0])
-        if value not in computed:
-            raise CourseError(
-                f"{where}: {name} is {value!r}, which this Llama does not compute (only "
-                f"{' or '.join(repr(choice) for choice in computed if choice is not None)})"
-            )
+    check_computed(settings, COMPUTED, "this Llama", where)
     values: dict[str, Any] = {}
     for ours, theirs, default in LLAMA_SIZES:
         value = settings.get(theirs, default)
-        if value is None and default is None:
-            continue
-        if type(value) is not int or not 1 <= value <= LARGEST:
-            raise CourseError(f"{where}: {theirs} cannot be {value!r}")
-        values[ours] = value
+        if value is not None or default is not None:
+            values[ours] = check_size(value, theirs, where)
     values.setdefault("n_kv_head", values["n_head"])
     if values.get("head_size") == values["n_embd"] // values["n_head"]:
         del values["head_size"]  # transformers always writes it
     values["rope_theta"] = rope_theta(settings, where)
-    values["rms_norm_eps"] = settings.get("rms_norm_eps", 1e-6)
-    if type(values["rms_norm_eps"]) not in (int, float) or not 0 <= values["rms_norm_eps"] < 1:
-        raise CourseError(f"{where}: rms_norm_eps cannot be {values['rms_norm_eps']!r}")
-    values["tie_weights"] = settings.get("tie_word_embeddings", False)
-    if type(values["tie_weights"]) is not bool:
-        raise CourseError(f"{where}: tie_word_embeddings cannot be {values['tie_weights']!r}")
+    for ours, theirs, silent in (
+        ("rms_norm_eps", "rms_norm_eps", 1e-6),
+        ("dropout", "attention_dropout", 0.0),
+    ):
+        values[ours] = check_share(settings.get(theirs, silent), theirs, where)
+    tied = settings.get("tie_word_embeddings", False)
+    values["tie_weights"] = check_switch(tied, "tie_word_embeddings", where)
     try:
         return LlamaConfig(**values)
     except ValueError as error:
@@ -164,8 +158,7 @@ def save_llama(model: Llama, folder: str | Path, end_of_text: int | None = None)
 
 def write_llama(model: Llama, folder: str | Path, end_of_text: int | None = None) -> None:
     """The same for any number of heads: a checkpoint of ours must be saved in any case."""
-    config, folder = model.config, Path(folder)
-    state = dict(model.state_dict())
+    config, state = model.config, dict(model.state_dict())
     if config.tie_weights:
         del state[HEAD]
     sizes = {theirs: getattr(config, ours) for ours, theirs, _ in LLAMA_SIZES}
@@ -177,16 +170,10 @@ def write_llama(model: Llama, folder: str | Path, end_of_text: int | None = None
         "hidden_act": "silu",
         "attention_bias": False,
         "mlp_bias": False,
-        "attention_dropout": 0.0,
+        "attention_dropout": config.dropout,
         "rms_norm_eps": config.rms_norm_eps,
         "rope_theta": config.rope_theta,
         "rope_scaling": None,
         "tie_word_embeddings": config.tie_weights,
-        "bos_token_id": end_of_text,
-        "eos_token_id": end_of_text,
-        "dtype": "float32",
     }
-    ends = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"), end_of_text)
-    write_weights(state, folder / WEIGHTS)
-    write_json(folder / "generation_config.json", ends)
-    write_json(folder / "config.json", settings)
+    write_for_transformers(Path(folder), state, settings, end_of_text)

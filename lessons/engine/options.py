@@ -2,6 +2,7 @@
 
 import argparse
 
+from .command_line import Program, add_machine_options
 from .presets import PRESETS
 
 EXAMPLES = """\
@@ -19,25 +20,15 @@ examples:
 
 def build_parser() -> argparse.ArgumentParser:
     """The commands and their options. What is not given is absent, so that presets can decide."""
-    parser = argparse.ArgumentParser(
-        prog=f"python -m {__package__.split('.')[0]}.tinystories",
-        description="Train a GPT of your own that tells stories: prepare, train, evaluate, "
+    program = Program(
+        "tinystories",
+        "Train a GPT of your own that tells stories: prepare, train, evaluate, "
         "generate, report; `run` does all of it. Every command can be stopped and run again.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        EXAMPLES,
     )
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     def add(name: str, text: str) -> argparse.ArgumentParser:
-        command = commands.add_parser(
-            name,
-            help=text,
-            description=f"{text[0].upper()}{text[1:]}.",
-            usage=f"{parser.prog} {name} [options]",
-            argument_default=argparse.SUPPRESS,
-        )
-        command.set_defaults(command=name)
-        return command
+        return program.add(name, text, argument_default=argparse.SUPPRESS)
 
     run = add("run", "the whole way: prepare, train, evaluate, generate, report")
     prepare = add("prepare", "turn a text into train.bin and val.bin")
@@ -53,7 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
         command.add_argument("--out", metavar="DIR", help="the run's folder (default: the newest)")
         command.add_argument("--checkpoint", metavar="best|last|DIR", help="default: best")
     for command in (run, train, evaluate, generate, report):
-        _machine_options(command)
+        add_machine_options(command)
     for command in (run, train, evaluate):
         command.add_argument(
             "--precision", metavar="NAME", help="auto, fp32, bf16 or fp16 (default: auto)"
@@ -74,7 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="also write share.html, a page that runs your model, to send to friends",
     )
     add("presets", "list the presets: shapes, recipes, what they cost")
-    return parser
+    return program.parser
 
 
 def _data_options(command: argparse.ArgumentParser) -> None:
@@ -156,12 +147,6 @@ def _training_options(command: argparse.ArgumentParser) -> None:
         "--compile", metavar="auto|yes|no", help="torch.compile (auto: where it pays, on CUDA)"
     )
     speed.add_argument("--log", metavar="TRACKER", help="also to tensorboard, wandb or trackio")
-
-
-def _machine_options(command: argparse.ArgumentParser) -> None:
-    group = command.add_argument_group("the machine")
-    group.add_argument("--device", metavar="NAME", help="auto, cpu, cuda or mps (default: auto)")
-    group.add_argument("--threads", type=int, metavar="N", help="CPU threads")
 
 
 def _generate_options(command: argparse.ArgumentParser) -> None:

@@ -15,20 +15,25 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save
 from torch import nn
 
 from ..model import GPT, TURNED_WEIGHTS, GPTConfig, convert_gpt2_weights
 from .errors import CourseError
-from .files import write_atomically, write_json
+from .files import write_json
 from .weight_files import (
     INDEX,
     SIZES,
     WEIGHTS,
     cached_folder,
-    checksum,
+    check_computed,
+    check_head,
+    check_share,
+    check_size,
+    check_switch,
     read_settings,
     read_weights,
+    write_for_transformers,
+    write_weights,
 )
 
 OWN_FORMAT = "course-gpt"
@@ -44,7 +49,7 @@ COMPUTED: dict[str, tuple[Any, ...]] = {
     "quantization_config": (None,),
     "pruned_heads": (None, {}),
 }
-LARGEST = 2**24  # no size of any model is beyond it; a broken file's may be
+HEAD = "lm_head.weight"
 
 
 def load_pretrained(name_or_folder: str | Path, network: bool = True) -> GPT:
@@ -65,16 +70,10 @@ def load_model(folder: str | Path) -> GPT:
         return load_own(folder)
     config = gpt2_config(settings, folder / "config.json")
     state = read_weights(folder)
+    table = state.get("transformer.wte.weight", state.get("wte.weight"))
+    check_head(state.get(HEAD), table, config.tie_weights, folder)
     if config.tie_weights:
-        head = state.pop("lm_head.weight", None)
-        table = state.get("transformer.wte.weight", state.get("wte.weight"))
-        if head is not None and table is not None and not torch.equal(head, table):
-            raise CourseError(
-                f"{folder}: config.json says that the head is the token table "
-                "(tie_word_embeddings), but the file holds two different ones"
-            )
-    elif "lm_head.weight" not in state:
-        raise CourseError(f"{folder}: the weights lack lm_head.weight, and config.json is not tied")
+        state.pop(HEAD, None)
     if any(state[name].dim() != 2 for name in state if name.endswith(TURNED_WEIGHTS)):
         raise CourseError(f"{folder}: a weight that should be a matrix is not; the file is damaged")
     return build(config, convert_gpt2_weights(state), folder)
@@ -103,7 +102,7 @@ def save_gpt2(model: GPT, folder: str | Path, end_of_text: int | None = None) ->
         )
     state = dict(model.state_dict())
     if config.tie_weights:
-        del state["lm_head.weight"]
+        del state[HEAD]
     for name in state:
         if name.endswith(TURNED_WEIGHTS):
             state[name] = state[name].t()
@@ -114,21 +113,15 @@ def save_gpt2(model: GPT, folder: str | Path, end_of_text: int | None = None) ->
         "layer_norm_epsilon": config.layer_norm_epsilon,
         "tie_word_embeddings": config.tie_weights,
         **dict.fromkeys(("attn_pdrop", "embd_pdrop", "resid_pdrop"), config.dropout),
-        "bos_token_id": end_of_text,
-        "eos_token_id": end_of_text,
-        "dtype": "float32",
     }
-    ends = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"), end_of_text)
-    write_weights(state, folder / WEIGHTS)
-    write_json(folder / "generation_config.json", ends)
-    write_json(folder / "config.json", settings)
+    write_for_transformers(folder, state, settings, end_of_text)
 
 
 def save_own(model: GPT, folder: str | Path) -> None:
     """Save in our own layout: lesson 05's names and orientation, any number of heads."""
     state = dict(model.state_dict())
     if model.config.tie_weights:
-        del state["lm_head.weight"]
+        del state[HEAD]
     write_weights(state, Path(folder) / WEIGHTS)
     write_json(Path(folder) / "config.json", {"format": OWN_FORMAT, **asdict(model.config)})
 
@@ -147,7 +140,7 @@ def load_own(folder: str | Path) -> GPT:
     config = make_config(settings, where)
     state = read_weights(folder)
     if config.tie_weights and "transformer.wte.weight" in state:
-        state["lm_head.weight"] = state["transformer.wte.weight"]
+        state[HEAD] = state["transformer.wte.weight"]
     return build(config, state, folder)
 
 
@@ -192,13 +185,7 @@ def how_to_go_on(name: str) -> str:
 
 def gpt2_config(settings: dict[str, Any], where: Path) -> GPTConfig:
     """GPT-2's configuration as ours; refuses what lesson 05 does not compute."""
-    for name, computed in COMPUTED.items():
-        value = settings.get(name, computed[0])
-        if value not in computed:
-            raise CourseError(
-                f"{where}: {name} is {value!r}, which this GPT does not compute (only "
-                f"{' or '.join(repr(choice) for choice in computed)})"
-            )
+    check_computed(settings, COMPUTED, "this GPT", where)
     ours = {ours: settings.get(theirs, default) for ours, theirs, default in SIZES}
     ours["dropout"] = settings.get("resid_pdrop", 0.1)  # GPT-2 has three, in practice all equal
     ours["layer_norm_epsilon"] = settings.get("layer_norm_epsilon", 1e-5)
@@ -209,32 +196,15 @@ def gpt2_config(settings: dict[str, Any], where: Path) -> GPTConfig:
 def make_config(values: dict[str, Any], where: Path) -> GPTConfig:
     """A GPTConfig of values from a file, none of which can be trusted."""
     for name, _, default in SIZES:
-        value = values[name]
-        if value is None and default is None:
-            continue
-        if type(value) is not int or not 1 <= value <= LARGEST:
-            raise CourseError(f"{where}: {name} cannot be {value!r}")
+        if values[name] is not None or default is not None:
+            check_size(values[name], name, where)
     for name in ("dropout", "layer_norm_epsilon"):
-        if type(values[name]) not in (int, float) or not 0 <= values[name] < 1:
-            raise CourseError(f"{where}: {name} cannot be {values[name]!r}")
-    if type(values["tie_weights"]) is not bool:
-        raise CourseError(f"{where}: tied weights cannot be {values['tie_weights']!r}")
+        check_share(values[name], name, where)
+    check_switch(values["tie_weights"], "tied weights", where)
     try:
         return GPTConfig(**values)
     except ValueError as error:
         raise CourseError(f"{where}: {error}") from None
-
-
-def write_weights(state: dict[str, torch.Tensor], path: Path) -> None:
-    """Write tensors as 32-bit floats, whole or not at all, with a checksum in the file's head."""
-    state = {
-        name: tensor.detach().to("cpu", torch.float32).contiguous()
-        for name, tensor in state.items()
-    }
-    # transformers wants "format"; the checksum is ours, since safetensors has none
-    metadata = {"format": "pt", "sha256": checksum(state)}
-    with write_atomically(path, "wb") as file:
-        file.write(save(state, metadata))
 
 
 def build(config: GPTConfig, state: dict[str, torch.Tensor], where: Path) -> GPT:

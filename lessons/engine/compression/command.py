@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from ..command_line import prepare_process
 from ..errors import run_command
-from ..process import keep_freed_memory, wait_politely
 from .options import build_parser
 
 
@@ -14,14 +14,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _main(arguments: Sequence[str] | None) -> None:
     options = build_parser().parse_args(arguments)
-    wait_politely()
-    keep_freed_memory()
+    prepare_process(options)
     from .actions import COMMANDS  # --help needs no torch
     from .wishes import check
 
     check(options)
-    if options.threads:
-        import torch
-
-        torch.set_num_threads(options.threads)
     COMMANDS[options.command](options)

@@ -134,8 +134,8 @@ def training_text(
     tokens_needed: int,
     seed: int,
     quiet: bool,
-) -> tuple[np.ndarray, np.ndarray, str]:
-    """Training tokens, validation tokens, and what the text is called; prepared into `out`."""
+) -> tuple[np.ndarray, np.ndarray, tuple[str, str]]:
+    """Training tokens, validation tokens, and what both are called; prepared into `out`."""
     usual = usual_text(subject)
     if data is None and valid is None:
         data, valid = usual
@@ -149,9 +149,11 @@ def training_text(
                 f"{data} was prepared with another tokenizer than that of {subject.name}; name the "
                 "text itself with --data"
             )
-        return train, held, name_of_text(data)
+        name = name_of_text(data)
+        return train, held, (name, f"held-out text of {name}")
     stories = max(300, tokens_needed // STORY_TOKENS) if data == "ministories" else None
     prepare(out, data, valid=valid, tokenizer=subject.tokenizer_spec(), seed=seed, stories=stories,
             progress=not quiet)  # fmt: skip
     train, held, _ = load_prepared(out)
-    return train, held, name_of_text(data)
+    name = name_of_text(data)
+    return train, held, (name, name_of_text(valid) if valid else f"held-out text of {name}")

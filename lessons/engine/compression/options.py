@@ -2,6 +2,8 @@
 
 import argparse
 
+from ..command_line import Program, add_machine_options
+
 EXAMPLES = """\
 examples:
   quantize                                   the course's own small model in int8, layer by layer
@@ -19,21 +21,15 @@ TEMPERATURE, MIX, OPTIMIZER = 2.0, 0.5, "muon"
 
 def build_parser() -> argparse.ArgumentParser:
     """The commands and their options."""
-    parser = argparse.ArgumentParser(
-        prog=f"python -m {__package__.split('.')[0]}.compression",
-        description="Make a model small, and see what it costs: int8, pruning, distillation. Without "
+    program = Program(
+        "compression",
+        "Make a model small, and see what it costs: int8, pruning, distillation. Without "
         "--model it is the course's own small model; no network is used.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        EXAMPLES,
     )
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     def add(name: str, text: str) -> argparse.ArgumentParser:
-        command = commands.add_parser(
-            name, help=text, description=f"{text[0].upper()}{text[1:]}.",
-            usage=f"{parser.prog} {name} [options]",
-        )  # fmt: skip
-        command.set_defaults(command=name)
+        command = program.add(name, text)
         _common(command)
         return command
 
@@ -82,7 +78,7 @@ def build_parser() -> argparse.ArgumentParser:
     generate.add_argument(
         "--words", type=int, default=100, metavar="N", help="tokens (default: 100)"
     )
-    return parser
+    return program.parser
 
 
 def _common(command: argparse.ArgumentParser) -> None:
@@ -101,9 +97,7 @@ def _common(command: argparse.ArgumentParser) -> None:
         help=f"how much of it (default: {EVALUATED:,})",
     )  # fmt: skip
     group.add_argument("--out", metavar="DIR", help="where the result goes (default: runs/...)")
-    machine = command.add_argument_group("the machine")
-    machine.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda or mps")
-    machine.add_argument("--threads", type=int, metavar="N", help="CPU threads")
+    machine = add_machine_options(command, default="auto")
     machine.add_argument("--seed", type=int, default=0, metavar="N", help="of everything random")
     machine.add_argument("--quiet", action="store_true", help="no progress")
 

@@ -16,7 +16,6 @@ def check(options: argparse.Namespace) -> None:
     """Refuse numbers that cannot work, each with a sentence."""
     rules: dict[str, tuple[Callable[[Any], bool], str]] = {
         "tokens": (lambda n: n >= 2, "at least 2"),
-        "threads": (lambda n: n is None or n >= 1, "at least 1"),
         "words": (lambda n: n >= 1, "at least 1"),
         "steps": (lambda n: n >= (options.command != "prune"), "at least 1"),
         "teach": (lambda n: n is None or n >= 0, "at least 0"),

@@ -6,8 +6,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from ..command_line import Program, add_machine_options, prepare_process
 from ..errors import CourseError, run_command
-from ..process import keep_freed_memory, wait_politely
 from .wishes import METHODS, Settings, TuningFolder
 
 EXAMPLES = """\
@@ -31,38 +31,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _main(arguments: Sequence[str] | None) -> None:
     options = build_parser().parse_args(arguments)
-    wait_politely()
-    keep_freed_memory()
-    if getattr(options, "threads", None) is not None:
-        if options.threads < 1:
-            raise CourseError(f"--threads must be at least 1, not {options.threads}")
-        import torch
-
-        torch.set_num_threads(options.threads)
+    prepare_process(options)
     COMMANDS[options.command](options)
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The commands and their options. What is not given is absent."""
-    parser = argparse.ArgumentParser(
-        prog=f"python -m {__package__.split('.')[0]}.finetuning",
-        description="Adapt a model that is there already: to a text or to answers (supervised), or "
+    program = Program(
+        "finetuning",
+        "Adapt a model that is there already: to a text or to answers (supervised), or "
         "to a taste (preferences, by DPO). Both say what was forgotten.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        EXAMPLES,
     )
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     def add(name: str, text: str, usage: str = "[options]") -> argparse.ArgumentParser:
-        command = commands.add_parser(
-            name,
-            help=text,
-            description=f"{text[0].upper()}{text[1:]}.",
-            usage=f"{parser.prog} {name} {usage}",
-            argument_default=argparse.SUPPRESS,
-        )
-        command.set_defaults(command=name)
-        return command
+        return program.add(name, text, usage, argument_default=argparse.SUPPRESS)
 
     supervised = add("supervised", "learn to answer prompts, or a text of another subject")
     preferences = add("preferences", "learn which of two answers is the better one, by DPO")
@@ -104,7 +87,7 @@ def build_parser() -> argparse.ArgumentParser:
     made.add_argument("file", metavar="FILE", help="where to")
     made.add_argument("--count", type=int, metavar="N", help="how many (default: 100)")
     made.add_argument("--seed", type=int, metavar="N", help="default: 0")
-    return parser
+    return program.parser
 
 
 def _data_options(command: argparse.ArgumentParser, data: str) -> None:
@@ -144,9 +127,7 @@ def _tuning_options(command: argparse.ArgumentParser) -> None:
     how.add_argument("--lr", dest="peak_lr", type=float, metavar="X", help="the highest rate")
     how.add_argument("--weight-decay", type=float, metavar="X", help="default: 0")
     how.add_argument("--max-norm", type=float, metavar="X", help="clip gradients to this length")
-    machine = command.add_argument_group("the machine")
-    machine.add_argument("--device", metavar="NAME", help="auto, cpu, cuda or mps (default: auto)")
-    machine.add_argument("--threads", type=int, metavar="N", help="CPU threads")
+    machine = add_machine_options(command)
     machine.add_argument("--precision", metavar="NAME", help="auto, fp32 or bf16 (default: auto)")
 
 
