@@ -32,6 +32,15 @@ def place(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("place")
 
 
+@pytest.fixture(scope="module")
+def driver():
+    """One headless Chromium that a module's tests share."""
+    from grader.tests.browser import browser
+
+    with browser() as driver:
+        yield driver
+
+
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory) -> Path:
     """One finished run that the reading tests share."""

@@ -14,8 +14,9 @@ from solutions.explore.for_widgets import attention as maker
 from solutions.explore.for_widgets import delivery
 
 from .browser import PHONE, browser, complaints, needs_browser, picture
-from .widget_page import control, open_widget, put, too_wide, widget_page
+from .widget_page import control, open_widget, put, shared_page, too_wide, widget_page
 
+address = shared_page("attention", "data")
 HALF = 5.1e-4  # half of a thousandth, and a little rounding
 
 
@@ -58,17 +59,6 @@ def test_the_model_is_left_as_it_was():
     for block in model.transformer.h:
         assert block.attn.attend is scaled_dot_product_attention
     assert torch.equal(model(torch.tensor([[1, 2, 3]]))[0], before)
-
-
-@pytest.fixture(scope="module")
-def driver():
-    with browser() as driver:
-        yield driver
-
-
-@pytest.fixture(scope="module")
-def address(tmp_path_factory, data):
-    return widget_page(tmp_path_factory.mktemp("attention"), "attention", data)
 
 
 def cells(driver, place, n: int) -> np.ndarray:

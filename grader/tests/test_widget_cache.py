@@ -12,7 +12,18 @@ from solutions.explore.for_widgets import delivery
 from solutions.generation import KVCache, generate, next_token_logits, writing
 
 from .browser import PHONE, browser, complaints, needs_browser, picture
-from .widget_page import button, control, open_widget, put, too_wide, wait_for, widget_page
+from .widget_page import (
+    button,
+    control,
+    open_widget,
+    put,
+    shared_page,
+    too_wide,
+    wait_for,
+    widget_page,
+)
+
+address = shared_page("cache", "data")
 
 
 @pytest.fixture(scope="module")
@@ -50,17 +61,6 @@ def test_the_times_are_real(data, model):
     assert all(fast > 0 and slow > 0 for _, fast, slow in times)
     assert times[-1][2] > 2 * times[-1][1], "without a cache a long text takes much longer"
     assert "CPU core" in data["cache"]["measured"]["hardware"]
-
-
-@pytest.fixture(scope="module")
-def driver():
-    with browser() as driver:
-        yield driver
-
-
-@pytest.fixture(scope="module")
-def address(tmp_path_factory, data):
-    return widget_page(tmp_path_factory.mktemp("cache"), "cache", data)
 
 
 def states(driver, place) -> list[list[str]]:

@@ -16,8 +16,9 @@ from solutions.tinystories import batch_budget
 from solutions.trainer import learning_rate
 
 from .browser import PHONE, browser, complaints, needs_browser, picture
-from .widget_page import control, open_widget, put, too_wide, widget_page
+from .widget_page import control, open_widget, put, shared_page, too_wide, widget_page
 
+address = shared_page("calculator", "data")
 LABELS = {
     "n_layer": "Layers",
     "n_head": "Heads",
@@ -37,17 +38,6 @@ LABELS = {
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     return maker.make(tmp_path_factory.mktemp("none"))
-
-
-@pytest.fixture(scope="module")
-def driver():
-    with browser() as driver:
-        yield driver
-
-
-@pytest.fixture(scope="module")
-def address(tmp_path_factory, data):
-    return widget_page(tmp_path_factory.mktemp("calculator"), "calculator", data)
 
 
 def test_the_data_hold_every_preset_and_keep_their_budget(data):

@@ -10,8 +10,9 @@ from solutions.engine.vocabulary import gpt2_encoding
 from solutions.perplexity import bits_per_byte, bits_per_character
 
 from .browser import PHONE, browser, complaints, needs_browser, picture
-from .widget_page import WIDGETS, control, open_widget, put, too_wide, widget_page
+from .widget_page import WIDGETS, control, open_widget, put, shared_page, too_wide, widget_page
 
+address = shared_page("converter")
 LABELS = {
     "nats": "Loss, nats per token",
     "bits": "Bits per token",
@@ -34,17 +35,6 @@ def test_the_texts_have_as_many_tokens_as_the_script_says():
     assert len(texts()) >= 5
     for name, (text, tokens) in texts().items():
         assert len(gpt2_encoding().encode_ordinary(text)) == tokens, name
-
-
-@pytest.fixture(scope="module")
-def driver():
-    with browser() as driver:
-        yield driver
-
-
-@pytest.fixture(scope="module")
-def address(tmp_path_factory):
-    return widget_page(tmp_path_factory.mktemp("converter"), "converter", {})
 
 
 def values(place) -> dict[str, float]:

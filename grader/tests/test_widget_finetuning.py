@@ -6,27 +6,13 @@ import torch
 from solutions.finetuning import dpo_loss
 
 from .browser import PHONE, browser, complaints, needs_browser, picture
-from .widget_page import button, control, open_widget, put, too_wide, widget_page
+from .widget_page import button, control, open_widget, put, shared_page, too_wide, widget_page
 
 pytestmark = [needs_browser, pytest.mark.slow]
+preference = shared_page("preference")
+rank = shared_page("rank", rank="2")
 POLICY = ("policy: log p of the happy one", "policy: log p of the sad one")
 REFERENCE = ("reference: log p of the happy one", "reference: log p of the sad one")
-
-
-@pytest.fixture(scope="module")
-def driver():
-    with browser() as driver:
-        yield driver
-
-
-@pytest.fixture(scope="module")
-def preference(tmp_path_factory):
-    return widget_page(tmp_path_factory.mktemp("preference"), "preference", {})
-
-
-@pytest.fixture(scope="module")
-def rank(tmp_path_factory):
-    return widget_page(tmp_path_factory.mktemp("rank"), "rank", {}, rank="2")
 
 
 def numbers(place, name: str) -> list[float]:

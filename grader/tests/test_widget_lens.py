@@ -13,7 +13,9 @@ from solutions.explore.for_widgets import delivery, pieces
 from solutions.explore.for_widgets import lens as maker
 
 from .browser import PHONE, browser, complaints, needs_browser, picture
-from .widget_page import button, control, open_widget, put, too_wide, widget_page
+from .widget_page import button, control, open_widget, put, shared_page, too_wide, widget_page
+
+address = shared_page("lens", "data")
 
 
 @pytest.fixture(scope="module")
@@ -65,17 +67,6 @@ def test_the_stages_are_those_of_transformers(model, tokenizer):
 
 def test_the_data_keep_their_budget(data):
     assert len(delivery("lens", data["lens"])) <= maker.BUDGET["lens"]
-
-
-@pytest.fixture(scope="module")
-def driver():
-    with browser() as driver:
-        yield driver
-
-
-@pytest.fixture(scope="module")
-def address(tmp_path_factory, data):
-    return widget_page(tmp_path_factory.mktemp("lens"), "lens", data)
 
 
 def visible(text: str) -> str:

@@ -12,7 +12,9 @@ from solutions.explore.for_widgets import losses as maker
 from solutions.perplexity import bits_per_byte
 
 from .browser import PHONE, browser, complaints, needs_browser, picture
-from .widget_page import button, control, open_widget, put, too_wide, widget_page
+from .widget_page import button, control, open_widget, put, shared_page, too_wide, widget_page
+
+address = shared_page("losses", "invented")
 
 # A run with everything that may happen: losses that were not measured, a story between two points.
 RECORD = {
@@ -40,6 +42,11 @@ def units(nats: float, bytes_per_token: float) -> dict[str, float]:
     }
 
 
+@pytest.fixture(scope="module")
+def invented():
+    return {"losses": maker.curve(RECORD)}
+
+
 def test_the_data_are_the_runs_own_and_keep_their_budget():
     record = training_record()
     value = maker.make(storyteller_folder())[maker.FILE]
@@ -51,17 +58,6 @@ def test_the_data_are_the_runs_own_and_keep_their_budget():
     found = result["valid_loss"] / math.log(2) / value["bytesPerToken"]
     assert found == pytest.approx(result["bits_per_byte"], rel=1e-5)
     assert 1 < value["bytesPerToken"] < 10
-
-
-@pytest.fixture(scope="module")
-def driver():
-    with browser() as driver:
-        yield driver
-
-
-@pytest.fixture(scope="module")
-def address(tmp_path_factory):
-    return widget_page(tmp_path_factory.mktemp("losses"), "losses", {"losses": maker.curve(RECORD)})
 
 
 def shown(place, name: str) -> float | None:

@@ -15,7 +15,9 @@ from solutions.explore.for_widgets import delivery
 from solutions.explore.for_widgets import positions as maker
 
 from .browser import PHONE, browser, complaints, needs_browser, picture
-from .widget_page import control, open_widget, put, too_wide, widget_page
+from .widget_page import control, open_widget, put, shared_page, too_wide, widget_page
+
+address = shared_page("positions", "data")
 
 
 @pytest.fixture(scope="module")
@@ -35,17 +37,6 @@ def test_the_data_are_the_models_positions_and_keep_their_budget(data):
     table = load_model(storyteller_folder()).transformer.wpe.weight.detach().double()
     step = table.abs().amax(dim=1, keepdim=True) / 127
     assert ((learned(data) - table).abs() <= 0.51 * step).all()
-
-
-@pytest.fixture(scope="module")
-def driver():
-    with browser() as driver:
-        yield driver
-
-
-@pytest.fixture(scope="module")
-def address(tmp_path_factory, data):
-    return widget_page(tmp_path_factory.mktemp("positions"), "positions", data)
 
 
 def number(place, name: str) -> float:

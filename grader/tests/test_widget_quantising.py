@@ -12,7 +12,9 @@ from solutions.explore.for_widgets import delivery
 from solutions.explore.for_widgets import quantising as maker
 
 from .browser import PHONE, browser, complaints, needs_browser, picture
-from .widget_page import control, open_widget, put, too_wide, widget_page
+from .widget_page import control, open_widget, put, shared_page, too_wide, widget_page
+
+address = shared_page("quantising", "data")
 
 
 @pytest.fixture(scope="module")
@@ -46,17 +48,6 @@ def test_the_data_are_the_models_rows_and_keep_their_budget(data):
     assert measured["row"][-1] == pytest.approx(measured["full"], abs=0.01)  # 8 bits cost nothing
     assert measured["row"][0] > 1.3 * measured["full"]  # 2 bits cost a lot
     assert measured["tensor"][1] > measured["row"][1]  # one scale for all is worse
-
-
-@pytest.fixture(scope="module")
-def driver():
-    with browser() as driver:
-        yield driver
-
-
-@pytest.fixture(scope="module")
-def address(tmp_path_factory, data):
-    return widget_page(tmp_path_factory.mktemp("quantising"), "quantising", data)
 
 
 def number(place, name: str) -> float:

@@ -8,20 +8,10 @@ import torch
 from solutions.modern import rotary
 
 from .browser import PHONE, browser, complaints, needs_browser, picture
-from .widget_page import button, control, open_widget, put, too_wide, widget_page
+from .widget_page import button, control, open_widget, put, shared_page, too_wide, widget_page
 
 pytestmark = [needs_browser, pytest.mark.slow]
-
-
-@pytest.fixture(scope="module")
-def driver():
-    with browser() as driver:
-        yield driver
-
-
-@pytest.fixture(scope="module")
-def address(tmp_path_factory):
-    return widget_page(tmp_path_factory.mktemp("rotary"), "rotary", {})
+address = shared_page("rotary")
 
 
 def numbers(place, name: str) -> list[float]:

@@ -17,7 +17,9 @@ from solutions.explore.for_widgets import sampling as maker
 from solutions.samplers import greedy, repetition_penalty, sample
 
 from .browser import PHONE, browser, complaints, needs_browser, picture
-from .widget_page import button, control, open_widget, put, too_wide, widget_page
+from .widget_page import button, control, open_widget, put, shared_page, too_wide, widget_page
+
+address = shared_page("sampling", "data")
 
 
 @pytest.fixture(scope="module")
@@ -133,17 +135,6 @@ def agrees(driver, place, logits: torch.Tensor, ids: list[int], settings: dict) 
     assert others["before"] == pytest.approx(before[rest].sum().item(), abs=1e-4)
     assert others["after"] == pytest.approx(after[rest].sum().item(), abs=1e-4)
     return after
-
-
-@pytest.fixture(scope="module")
-def driver():
-    with browser() as driver:
-        yield driver
-
-
-@pytest.fixture(scope="module")
-def address(tmp_path_factory, data):
-    return widget_page(tmp_path_factory.mktemp("sampling"), "sampling", data)
 
 
 ONE_BY_ONE = [

@@ -13,8 +13,9 @@ from solutions.explore.for_widgets import tokenizer as maker
 from solutions.tokenizer import BPETokenizer
 
 from .browser import PHONE, browser, complaints, needs_browser, picture
-from .widget_page import button, control, open_widget, put, too_wide, widget_page
+from .widget_page import button, control, open_widget, put, shared_page, too_wide, widget_page
 
+address = shared_page("tokenizer", "data")
 TEXTS = [
     "Once upon a time",
     "It's he'll they've I'm we're you'd 'S 'LL ''s '",
@@ -45,26 +46,19 @@ def reference(text: str) -> list[int]:
     return gpt2_encoding().encode_ordinary(whole)
 
 
-def test_the_data_are_the_merges_and_keep_their_budget(tmp_path):
-    value = maker.make(tmp_path)[maker.FILE]
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return maker.make(tmp_path_factory.mktemp("none"))
+
+
+def test_the_data_are_the_merges_and_keep_their_budget(data):
+    value = data[maker.FILE]
     assert len(delivery(maker.FILE, value)) <= maker.BUDGET[maker.FILE]
     ids = {bytes_: i for i, bytes_ in BPETokenizer.gpt2().token_bytes.items()}
     pairs = [(ids[left], ids[right]) for left, right in gpt2_merges()]
     text = value["merges"]
     assert [(int(text[i : i + 4], 16), int(text[i + 4 : i + 8], 16))
             for i in range(0, len(text), 8)] == pairs  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def address(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tokenizer")
-    return widget_page(folder, "tokenizer", maker.make(folder))
-
-
-@pytest.fixture(scope="module")
-def driver():
-    with browser() as driver:
-        yield driver
 
 
 def put_text(driver, place, text: str) -> list[int]:
@@ -176,10 +170,9 @@ def test_it_counts_and_says_what_is_odd(driver, address):
 @needs_browser
 @pytest.mark.slow
 @pytest.mark.parametrize("dark", [False, True])
-def test_it_fits_a_phone(tmp_path, dark):
-    address = widget_page(tmp_path, "tokenizer", maker.make(tmp_path), dark=dark)
+def test_it_fits_a_phone(tmp_path, data, dark):
     with browser(PHONE, dark=dark) as phone:
-        place = open_widget(phone, address)
+        place = open_widget(phone, widget_page(tmp_path, "tokenizer", data, dark=dark))
         for text in ("Once upon a time, there was a little dragon.", "🙂" * 40, "x" * 300):
             put(phone, control(place, "Text"), text)
             assert not too_wide(phone)

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 WIDGETS = Path(__file__).parents[2] / "site" / "widgets"
 
 # Material's variables, so far as widgets use them, in its two schemes.
@@ -48,6 +50,21 @@ def widget_page(
         encoding="utf-8",
     )
     return page.as_uri()
+
+
+def shared_page(widget: str, data: str | None = None, **options: str) -> Any:
+    """Return a fixture: the address of one page with `widget`, which all tests of a module open.
+
+    data: the name of the fixture that makes the widget's data; None where it needs none.
+    options: as for `widget_page`.
+    """
+
+    @pytest.fixture(scope="module")
+    def address(request, tmp_path_factory):
+        value = request.getfixturevalue(data) if data else {}
+        return widget_page(tmp_path_factory.mktemp(widget), widget, value, **options)
+
+    return address
 
 
 def open_widget(driver: Any, address: str) -> Any:
