@@ -53,13 +53,13 @@ format: $(READY)
 # The two search-path packages joined into one folder, as Python sees them when they run.
 types: $(READY)
 	rm -rf build/types && mkdir -p build/types/course
-	cp solutions/*.py build/types/course/ && cp -r lessons/engine build/types/course/
+	cp solutions/*.py build/types/course/ && cp -r lessons/engine lessons/explore build/types/course/
 	cd build/types && ../../$(BIN)/mypy --config-file ../../pyproject.toml -p course
 
 # Generated text first, then what is drawn and computed from the code (kept out of git, made anew when
 # what makes it has changed), then the pages.
 DRAW := $(wildcard solutions/*.py lessons/explore/*.py lessons/explore/*/*.py lessons/explore/*.j2 \
-  lessons/engine/*.py lessons/engine/finetuning/*.py lessons/engine/storyteller/* lessons/engine/storyteller-llama/*)
+  lessons/engine/*.py lessons/engine/*/*.py lessons/engine/storyteller/* lessons/engine/storyteller-llama/*)
 
 site: $(READY)
 	OMP_NUM_THREADS=1 $(MAKE) -j 2 --no-print-directory site/figures/.made site/widgets/data/.made

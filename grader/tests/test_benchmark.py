@@ -236,9 +236,9 @@ def test_seconds_are_read_from_the_load_test():
 
 def test_the_plain_loops_line_is_read():
     line = "plain loop: 12 steps, 49,152 tokens in 60 s (819 tokens/s), bits per byte 1.2345\n"
-    assert quality.plain_result(line) == (1.2345, 49152)
-    trial = quality.Trial(5.0, 0.8, 1.0, 2_000_000, 2_500_000, "2026-01-01", 2.0)
-    assert "| 5 | 0.800 | 1.000 | 20.0% |" in quality.quality_table([trial])
+    assert quality.plain_result(line) == (1.2345, 49152, 60.0)
+    trial = quality.Trial(5.0, 1, 0.8, 1.0, 2_000_000, 2_500_000, 290, 300, "2026-01-01")
+    assert "| 5, 1 | 0.800 | 1.000 | 20.0% |" in quality.quality_table([trial])
     assert "Not measured" in quality.quality_table([])
 
 

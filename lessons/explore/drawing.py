@@ -6,11 +6,12 @@ so it survives a grey printer. Lines differ by dash and marker as well as by col
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal, cast
 
 from cycler import cycler
 from matplotlib import colormaps, rc_context
 from matplotlib.axes import Axes
+from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 
 from .tokens import FONTS
@@ -26,7 +27,7 @@ LINES = cycler(
     linestyle=["-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1, 1, 1))],
     marker=["o", "s", "^", "D", "v", "P"],
 )
-STYLE = {
+STYLE: Any = {
     "font.family": [FONTS[1]],
     "font.size": 10,
     "axes.titlesize": 10.5,
@@ -47,7 +48,9 @@ STYLE = {
     "figure.facecolor": "white",
     "savefig.facecolor": "white",
 }
-MONO = {"family": list(FONTS)}  # letters of one width, and a second font for what the first lacks
+MONO: dict[str, Any] = {
+    "family": list(FONTS)
+}  # letters of one width, and a second font for what the first lacks
 
 
 def new_figure(height: float, rows: int = 1, columns: int = 1, **more: Any) -> tuple[Figure, Any]:
@@ -63,7 +66,7 @@ def in_style() -> Any:
 
 def heat_map(
     axes: Axes, values: Any, *, unit: str | None, low: float | None = None, high: float | None = None,
-    aspect: str | float = "auto",
+    aspect: Literal["auto", "equal"] | float = "auto",
 ) -> Any:  # fmt: skip
     """Draw a matrix, row 0 on top, with a colour bar labelled by `unit` (None: no bar)."""
     image = axes.imshow(values, aspect=aspect, vmin=low, vmax=high)
@@ -91,7 +94,8 @@ def ink_on(share: float) -> str:
 
 def label_bars(axes: Axes, values: Sequence[float], form: str, pad: float = 3) -> None:
     """Write its number at the end of each horizontal bar, with room for it."""
-    axes.bar_label(axes.containers[-1], [form.format(v) for v in values], padding=pad, fontsize=9)
+    bars = cast(BarContainer, axes.containers[-1])
+    axes.bar_label(bars, [form.format(v) for v in values], padding=pad, fontsize=9)
     axes.margins(x=0.22)
 
 
@@ -109,7 +113,7 @@ def lay_out(
             if at or (column and column + len(part) > per_line):
                 line, column = line + 1, 0
             if share is not None and part:
-                box = {
+                box: dict[str, Any] = {
                     "facecolor": colormaps[SURFACE](share),
                     "edgecolor": "white",
                     "linewidth": 0.6,

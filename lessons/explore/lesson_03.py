@@ -36,7 +36,7 @@ def attention_weights(subject: Any, ids: list[int]) -> torch.Tensor:
             seen.append(weights)
             return output, weights
 
-        attention.attend = listen
+        attention.attend = listen  # type: ignore[assignment]  # it takes the same arguments
         with torch.no_grad():
             attention(subject.norm(stream, layer, "ln_1").unsqueeze(0))
         kept.append(seen[0][0])
@@ -171,9 +171,9 @@ def chosen_head(view: View, weights: torch.Tensor) -> tuple[int, int]:
             raise CourseError(
                 f"--{name} {value} is not there: {view.subject.name} has the {name}s 0 to {many - 1}"
             )
-    if layer is None and head is None:
-        return telling_head(weights)
     if layer is None:
+        if head is None:
+            return telling_head(weights)
         return telling_head(weights[:, head : head + 1])[0], head
     if head is None:
         return layer, telling_head(weights[layer : layer + 1])[1]

@@ -123,7 +123,7 @@ def beginnings(seed: int) -> dict[str, Any]:
 
 
 def _lengths(model: Any, ids: torch.Tensor) -> torch.Tensor:
-    seen = []
+    seen: list[torch.Tensor] = []
     hooks = [
         block.register_forward_hook(lambda _, inputs, output: seen.extend((inputs[0], output)))
         for block in model.transformer.h

@@ -104,7 +104,7 @@ def draw_lengths(view: View) -> Drawn:
     longest = max(max(values, default=0) for values in lengths.values())
     edges = np.linspace(0, longest + 1, 31)
     figure, axes = new_figure(3.4)
-    styles = {
+    styles: dict[str, dict[str, Any]] = {
         "training": {"color": BLUE, "alpha": 0.85},
         "validation": {"color": ORANGE, "hatch": "//"},
     }

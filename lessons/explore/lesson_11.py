@@ -1,5 +1,6 @@
 """Lesson 11: rotary phases, one sentence in two places, and one prompt through both kinds of block."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -37,7 +38,8 @@ def draw_phases(view: View) -> Drawn:
     upper.set_title("how far each pair has turned")
     distances = torch.arange(FARTHEST)
     alike = {}
-    for style, (name, theta) in zip(LINES, THETAS.items(), strict=False):
+    styles: Iterable[dict[str, Any]] = LINES
+    for style, (name, theta) in zip(styles, THETAS.items(), strict=False):
         far = rotary(hand.expand(1, 1, FARTHEST, HEAD_SIZE), theta=theta)[0, 0]
         alike[name] = far @ hand / half  # (T,): a vector with itself, so many places away
         style = style | {"marker": "", "linewidth": 1.2, "label": f"{theta:,.0f} ({name})"}
@@ -118,7 +120,9 @@ def weights_of_gpt(subject: Subject, ids: list[int], start: int) -> torch.Tensor
     """First layer's attention weights, (H, T, T), of a text that begins at place `start`."""
     from ..attention import causal_mask, scaled_dot_product_attention, split_heads
 
-    x = subject.token_table[ids] + subject.place_table[start : start + len(ids)]
+    places = subject.place_table
+    assert places is not None  # GPT-2's family has one
+    x = subject.token_table[ids] + places[start : start + len(ids)]
     x = subject.norm(x, 0, "ln_1").unsqueeze(0)
     weight, bias = (
         subject.raw[f"transformer.h.0.attn.c_attn.{part}"] for part in ("weight", "bias")
@@ -250,10 +254,10 @@ def draw_blocks(view: View) -> Drawn:
         place.yaxis.set_major_formatter("{x:g}")
         place.yaxis.set_minor_formatter(NullFormatter())
         for layer in behind:
-            added = [
+            parts = [
                 f"{heard[p][layer - 1].median():.2f}" if layer else "" for p in ("attention", "mlp")
             ]
-            rows.append((title, layer, f"{median[layer]:.2f}", f"{stream[layer, 0]:.2f}", *added))
+            rows.append((title, layer, f"{median[layer]:.2f}", f"{stream[layer, 0]:.2f}", *parts))
         said.append(
             f"{title}: the median length goes from {median[0]:.2f} before the first block to "
             f"{median[-1]:.2f} behind block {len(stream) - 1}, that of the first token to "

@@ -81,7 +81,7 @@ def short_runs(text: str, seed: int) -> Any:
         # narrow models bear larger rates; the course's recipes are for a width of 256
         peak, final = (recipe[name] * 256 / WIDTH for name in ("peak_lr", "final_lr"))
         config = TrainConfig(weight_decay=recipe["weight_decay"], peak_lr=peak)
-        optimizer = build_optimizer(model, config, recipe["optimizer"], torch.device("cpu"))
+        optimizer: Any = build_optimizer(model, config, recipe["optimizer"], torch.device("cpu"))
         warmup = min(recipe["warmup"], STEPS // 4)
         rows = min(recipe["batch_size"], 32)
         for step in range(STEPS):

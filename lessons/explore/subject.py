@@ -39,7 +39,8 @@ class Subject:
         self.given: Any = None  # a GPT with other weights than the folder's
         settings = read_settings(folder)
         self.settings = settings
-        self.config, self.family, self.why = None, "other", ""
+        self.config: Any = None  # a GPTConfig, where the family is "gpt2" or "own"
+        self.family, self.why = "other", ""
         if settings.get("format") == "course-gpt":
             from ..engine.pretrained import make_config
 

@@ -3,7 +3,8 @@
     python -m solutions.benchmark quality --minutes 5 10 20
 
 Both train on the same prepared TinyStories and are measured by the same function on the whole
-validation file. They run one after the other, each alone: nothing else should run beside them.
+validation file. They run at the same time, each on half of the threads, so that a slow minute of the
+machine slows both; nothing else should run beside them.
 """
 
 import datetime as dt
@@ -27,12 +28,14 @@ class Trial:
     """One pair of runs of the same length."""
 
     minutes: float
+    threads: int  # of each side
     ours: float  # bits per byte on the whole validation text
     plain: float
     our_tokens: int
     plain_tokens: int
+    our_seconds: float  # that the training really took
+    plain_seconds: float
     day: str
-    load: float | None  # average of the machine when the trial ended; both runs keep two cores busy
 
 
 def run_quality(options: BenchmarkOptions, minutes: Sequence[float]) -> list[Trial]:
@@ -55,45 +58,56 @@ def run_quality(options: BenchmarkOptions, minutes: Sequence[float]) -> list[Tri
 
 def _trial(options: BenchmarkOptions, minutes: float) -> Trial:
     assert options.data is not None
-    out = options.out / f"quality-{minutes:g}"
+    out, threads = options.out / f"quality-{minutes:g}", max(1, options.threads // 2)
     text = ("--data", options.data / TRAIN, "--valid", options.data / VALID)
-    for command in ("train", "evaluate"):
-        extra = (*text, "--minutes", minutes, "--quiet") if command == "train" else ()
-        _run("solutions.tinystories", command, *extra, "--out", out)
+    run = (*text, "--minutes", minutes, "--out", out, "--quiet")
+    _finish(_start("solutions.tinystories", "prepare", *run))
+    ours = _start("solutions.tinystories", "train", *run, "--threads", threads)
+    plain = _start(
+        "grader.tests.plain_loop", out / "data", "--minutes", minutes, "--threads", threads
+    )
+    _finish(ours)
+    bits, tokens, seconds = plain_result(_finish(plain))
+    _finish(_start("solutions.tinystories", "evaluate", "--out", out))
     metrics = read_json(out / "metrics.json")
-    printed = _run("grader.tests.plain_loop", out / "data", "--minutes", minutes)
-    plain, plain_tokens = plain_result(printed)
     return Trial(
         minutes=minutes,
+        threads=threads,
         ours=metrics["bits_per_byte"],
-        plain=plain,
+        plain=bits,
         our_tokens=metrics["train_tokens"],
-        plain_tokens=plain_tokens,
+        plain_tokens=tokens,
+        our_seconds=metrics["training_seconds"],
+        plain_seconds=seconds,
         day=dt.datetime.now(dt.UTC).date().isoformat(),
-        load=round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,
     )
 
 
-def plain_result(printed: str) -> tuple[float, int]:
-    """Bits per byte and tokens seen, from the line that the plain loop prints."""
-    found = re.search(r"([\d,]+) tokens in .* bits per byte ([\d.]+)", printed)
+def plain_result(printed: str) -> tuple[float, int, float]:
+    """Bits per byte, tokens seen and seconds, from the line that the plain loop prints."""
+    found = re.search(r"([\d,]+) tokens in ([\d.]+) s .* bits per byte ([\d.]+)", printed)
     if not found:
         raise AssertionError(f"no result in what the plain loop printed:\n{printed}")
-    return float(found[2]), int(found[1].replace(",", ""))
+    return float(found[3]), int(found[1].replace(",", "")), float(found[2])
 
 
-def _run(module: str, *arguments: object) -> str:
-    environment = os.environ | {"PYTHONPATH": str(TOP)}
-    done = subprocess.run(
+def _start(module: str, *arguments: object) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
         [sys.executable, "-m", module, *map(str, arguments)],
         cwd=TOP,
-        env=environment,
-        capture_output=True,
+        env=os.environ | {"PYTHONPATH": str(TOP)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
     )
-    if done.returncode:
-        raise CourseError(f"{module} ended with: {done.stderr.strip().splitlines()[-1]}")
-    return done.stdout
+
+
+def _finish(process: "subprocess.Popen[str]") -> str:
+    """Wait for a program; returns what it printed. Raises CourseError with its last words."""
+    printed, said = process.communicate()
+    if process.returncode:
+        raise CourseError(f"a side ended with: {(said.strip().splitlines() or [''])[-1]}")
+    return printed
 
 
 def quality_table(trials: Sequence[Trial]) -> str:
@@ -101,15 +115,17 @@ def quality_table(trials: Sequence[Trial]) -> str:
     if not trials:
         return (
             "Not measured on this machine yet: `python -m solutions.benchmark quality` does it, and "
-            "needs the machine for itself for an hour and more."
+            "needs the machine for itself for three quarters of an hour."
         )
     lines = [
-        "| minutes | ours, bits per byte | plain loop | lower by | tokens seen, ours and plain | day, load |",
-        "|---|---|---|---|---|---|",
+        "| minutes, threads each | ours, bits per byte | plain loop | lower by "
+        "| tokens seen, ours and plain | seconds, ours and plain | day |",
+        "|---|---|---|---|---|---|---|",
     ]
     lines += [
-        f"| {t.minutes:g} | {t.ours:.3f} | {t.plain:.3f} | {1 - t.ours / t.plain:.1%} "
-        f"| {t.our_tokens / 1e6:.2f} M, {t.plain_tokens / 1e6:.2f} M | {t.day}, {t.load} |"
+        f"| {t.minutes:g}, {t.threads} | {t.ours:.3f} | {t.plain:.3f} | {1 - t.ours / t.plain:.1%} "
+        f"| {t.our_tokens / 1e6:.2f} M, {t.plain_tokens / 1e6:.2f} M "
+        f"| {t.our_seconds:.0f}, {t.plain_seconds:.0f} | {t.day} |"
         for t in trials
     ]
     return "\n".join(lines)
