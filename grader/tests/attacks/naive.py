@@ -65,10 +65,10 @@ def naive_points(attack: Attack, known: dict[str, str], folder: Path) -> int:
     for name, text in files.items():
         (folder / name).write_text(text, encoding="utf-8")
     planted = [file for file in given.iterdir() if file.name != MODULE]
-    seen = [(folder / name, Path("/work") / name) for name in files]
-    seen += [(file, Path("/work") / file.name) for file in planted]
+    seen = [(folder / name, Path("/ordinary") / name) for name in files]
+    seen += [(file, Path("/ordinary") / file.name) for file in planted]
     script = (
-        "mkdir /tmp/work && cp -r /work/. /tmp/work && cd /tmp/work && "
+        "mkdir /tmp/ordinary && cp -r /ordinary/. /tmp/ordinary && cd /tmp/ordinary && "
         f"{sys.executable} -m pytest -p no:cacheprovider -q test_naive.py "
         "> /tmp/said 2>&1; echo CODE $?; cat /tmp/said"
     )
