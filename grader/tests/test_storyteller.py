@@ -11,11 +11,13 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
+from transformers import LlamaForCausalLM
 
 from solutions.engine import commands, storyteller
 from solutions.engine.errors import CourseError
 from solutions.engine.evaluation import score_text
 from solutions.engine.files import read_json
+from solutions.engine.llama_files import load_llama
 from solutions.engine.pretrained import load_model
 from solutions.engine.sources import documents
 from solutions.engine.stories import Storyteller
@@ -148,6 +150,33 @@ def test_a_run_is_kept_with_its_curve(tmp_path):
     kept = storyteller.thinned(rows)
     assert 100 <= len(kept) <= 115 and kept[-1]["step"] == 500
     assert sum(row["valid_loss"] is not None for row in kept) == 10
+
+
+def test_its_twin_is_a_llama_with_the_same_tokenizer_and_says_so_on_its_card():
+    folder = storyteller.llama_folder()
+    assert sum(file.stat().st_size for file in folder.iterdir()) <= LARGEST
+    model = load_llama(folder, network=False)
+    twin, record = (
+        (folder / "CARD.md").read_text(encoding="utf-8"),
+        read_json(folder / "training.json"),
+    )
+    digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    for said in (digest, f"{model.num_parameters():,}", f"{record['result']['bits_per_byte']:.3f}"):
+        assert said in twin
+    for file in ("vocab.json", "merges.txt"):
+        assert (folder / file).read_bytes() == (FOLDER / file).read_bytes()
+    assert record["data"] == RECORD["data"]
+
+
+def test_the_twin_speaks_like_transformers_and_about_stories():
+    folder = storyteller.llama_folder()
+    teller = Storyteller.load(folder)
+    ids = torch.tensor([teller.tokenizer.encode("Once upon a time there was a little")])
+    theirs = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    with torch.no_grad():
+        ours, right = teller.model(ids)[0], theirs(ids).logits
+    assert torch.allclose(ours, right, atol=1e-4)
+    assert teller.tokenizer.decode([int(ours[0, -1].argmax())]) in (" girl", " boy")
 
 
 def test_the_card_names_no_place_of_a_machine():

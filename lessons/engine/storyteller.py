@@ -3,14 +3,14 @@
     folder = storyteller_folder()
     model, tokenizer = load_model(folder), load_tokenizer(str(folder))
 
-It is a finished run of `python -m solutions.tinystories run`, kept as 16-bit floats in GPT-2's layout
+It is a finished run of `python -m solutions.tinystories run`, kept as 16-bit floats in transformers' layout
 with its tokenizer, the course of its training (`training.json`) and a card (`CARD.md`) that says what
 it was made of. A maintainer who has trained another one puts it there with
 
     python -m solutions.engine.storyteller RUN [SNAPSHOTS]
 
 SNAPSHOTS: a folder of checkpoints on the way, whose samples are kept beside the curve. A run with
-`--arch llama` goes to a folder of its own, `storyteller-llama`, with the parts of lesson 11.
+`--arch llama` goes to a folder of its own, `storyteller-llama`: the twin with lesson 11's parts.
 """
 
 import sys
@@ -34,17 +34,21 @@ SAMPLE_TOKENS = 120
 
 def storyteller_folder() -> Path:
     """The folder of the small pretrained model. Raises CourseError where it is missing."""
-    if not (FOLDER / WEIGHTS).is_file():
+    return _checked(FOLDER)
+
+
+def llama_folder() -> Path:
+    """The folder of its twin with Llama's parts. Raises CourseError where it is missing."""
+    return _checked(LLAMA_FOLDER)
+
+
+def _checked(folder: Path) -> Path:
+    if not (folder / WEIGHTS).is_file():
         raise CourseError(
-            f"the course's own small model is missing: {FOLDER} holds no {WEIGHTS}; take the folder "
+            f"the course's own small model is missing: {folder} holds no {WEIGHTS}; take the folder "
             "from the course's repository again"
         )
-    return FOLDER
-
-
-def llama_folder() -> Path | None:
-    """The folder of its twin with Llama's parts, or None where there is none."""
-    return LLAMA_FOLDER if (LLAMA_FOLDER / WEIGHTS).is_file() else None
+    return folder
 
 
 def training_record() -> dict[str, Any]:

@@ -69,44 +69,27 @@ def draw_phases(view: View) -> Drawn:
     return Drawn(figure, alt + ".", [table])
 
 
-def the_llama(view: View) -> tuple[Any, Any, str, list[str]]:
-    """A Llama, its tokenizer, what to call it, and notes: the one named, our own, or an untrained one."""
+def the_llama(view: View) -> tuple[Any, Any, str]:
+    """A Llama, its tokenizer, and what to call it: the one that is named, or our own small one."""
     return view.once("llama", lambda: _find_llama(view))
 
 
-def _find_llama(view: View) -> tuple[Any, Any, str, list[str]]:
+def _find_llama(view: View) -> tuple[Any, Any, str]:
     from pathlib import Path
 
     from ..engine.architectures import load_any
+    from ..engine.pretrained import find_folder
     from ..engine.storyteller import llama_folder
     from ..engine.tokenizers import load_tokenizer
 
     wanted = view.wishes.against
-    own = llama_folder()
-    if wanted is not None or own is not None:
-        folder = Path(wanted or str(own)).expanduser()
-        best = folder / "checkpoints" / "best"
-        from ..engine.pretrained import find_folder
-
-        folder = best if best.is_dir() else find_folder(str(folder), view.wishes.download)
-        model = load_any(folder)
-        if not hasattr(model.config, "n_kv_head"):
-            raise CourseError(f"--against {wanted} is no Llama; name the folder of one")
-        name = wanted or "our own small Llama"
-        return model, load_tokenizer(str(folder)), Path(name).name, []
-    from ..modern import Llama, LlamaConfig
-
-    gpt = gpt_subject(view).config
-    torch.manual_seed(view.wishes.seed)
-    shape = {
-        name: getattr(gpt, name)
-        for name in ("vocab_size", "block_size", "n_layer", "n_head", "n_embd")
-    }
-    model = Llama(LlamaConfig(**shape, n_kv_head=gpt.n_head, n_inner=gpt.n_embd * 8 // 3)).eval()
-    return model, gpt_subject(view).tokenizer, "an untrained Llama", [
-        "There is no trained Llama at hand, so the second model has learned nothing: name one with "
-        "--against (a run with --arch llama, say)."
-    ]  # fmt: skip
+    folder = Path(wanted).expanduser() if wanted else llama_folder()
+    best = folder / "checkpoints" / "best"
+    folder = best if best.is_dir() else find_folder(str(folder), view.wishes.download)
+    model = load_any(folder)
+    if not hasattr(model.config, "n_kv_head"):
+        raise CourseError(f"--against {wanted} is no Llama; name the folder of one")
+    return model, load_tokenizer(str(folder)), Path(wanted).name if wanted else "our small Llama"
 
 
 def gpt_subject(view: View) -> Subject:
@@ -156,10 +139,10 @@ def draw_places(view: View) -> Drawn:
     """The same words at the beginning and farther on, in both models."""
     require(view.library, "attention", "blocks", "model", "modern")
     subject = gpt_subject(view)
-    llama, tokenizer, name, notes = the_llama(view)
+    llama, tokenizer, name = the_llama(view)
     text = the_text(view)
     figure, axes = new_figure(6.6, 2, 2)
-    rows, said = [], []
+    rows, said, notes = [], [], []
     for line, (title, ids, weights) in enumerate(
         (
             (subject.name, subject.encode(text), lambda i, s: weights_of_gpt(subject, i, s)),
@@ -185,7 +168,7 @@ def draw_places(view: View) -> Drawn:
         axes[line][0].set_ylabel("GPT-2's parts" if line == 0 else "Llama's parts")
         rows.append((title, head, f"{away} places", f"{largest:.7f}"))
         said.append(f"in {title} (head {head}) a weight changes by up to {largest:.6f}")
-        notes = [*notes, *(note for note in cut if note not in notes)]
+        notes += [note for note in cut if note not in notes]
     alt = (
         f"Four maps of the first layer's attention weights for the same words at the beginning of a text "
         f"and some places on: {'; '.join(said)}."
@@ -222,7 +205,7 @@ def draw_blocks(view: View) -> Drawn:
     """The stream's length, block by block, in both models."""
     require(view.library, "attention", "blocks", "model", "modern")
     subject = gpt_subject(view)
-    llama, tokenizer, name, notes = the_llama(view)
+    llama, tokenizer, name = the_llama(view)
     text = the_text(view)
     found = {
         subject.name: run_blocks(subject, subject.encode(text)),
@@ -274,9 +257,7 @@ def draw_blocks(view: View) -> Drawn:
         "MLP added",
     )
     alt = f"Lines and bars, one prompt through two models. {'; '.join(said)}."
-    return Drawn(
-        figure, alt, [Table("one prompt, two models", columns, rows, (1, 2, 3, 4, 5))], notes
-    )
+    return Drawn(figure, alt, [Table("one prompt, two models", columns, rows, (1, 2, 3, 4, 5))])
 
 
 USES = ("attention", "blocks", "model", "modern")
