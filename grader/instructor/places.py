@@ -8,6 +8,7 @@ import stat
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
@@ -77,11 +78,15 @@ class InFolder:
                 return {}
         try:
             with os.scandir(here) as entries:
-                names = [entry.name for _, entry in zip(range(MAX_ENTRIES), entries, strict=False)]
+                names = [entry.name for entry in islice(entries, MAX_ENTRIES + 1)]
         except OSError as error:
             raise CourseError(
                 f"{told_name(here.name)} cannot be looked into: {error.strerror}"
             ) from None
+        if len(names) > MAX_ENTRIES:
+            raise CourseError(
+                f"{told_name(here.name)} holds more than {MAX_ENTRIES} files: hand in the module alone"
+            )
         return {name: kind_of(here / name) for name in sorted(names)}
 
     def read(self, name: str) -> bytes:

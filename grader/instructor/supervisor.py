@@ -13,10 +13,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from lessons.engine.errors import CourseError
 from lessons.engine.files import write_json
 
 from ..checks import Check
-from ..judge.backends import Backend
+from ..judge.backends import Backend, InAChild, time_limit
 from ..judge.naming import name_mistake
 from ..judge.paths import judged_path
 from ..judge.proxies import Lesson as Asked
@@ -30,10 +31,15 @@ from .taking import Taken, take_submission
 
 SCHEMA = 1  # of the report; `report.schema.json` describes it
 BUDGET = 180.0  # seconds for one submission; an honest one takes 10
+GRACE = 60.0  # more, for the judge's own work on the last answers
 MAX_DEATHS = 3  # of a sandbox, each of which takes seconds to start
 LOAD_SECONDS = 10.0  # for the module to be imported; an honest one takes 0.1
 LOAD_TRIES = 2  # the first may have met a machine that had no time
 MAX_TEXT = 4000  # characters of any text that the submission had a hand in
+
+
+class OverdueError(BaseException):
+    """The judge has worked too long on one submission."""
 
 
 def judge_submission(
@@ -68,9 +74,25 @@ def judge(
     taken = take_submission(path, exam.lesson)
     if taken.source is None:
         return no_verdict(exam, student, taken.refused, taken, isinstance(backend, InASandbox))
-    results = judge_source(taken.source, exam, backend, began + budget)
-    isolated, seconds = isinstance(backend, InASandbox), time.monotonic() - began
+    isolated = isinstance(backend, InASandbox)
+    try:
+        with time_limit(budget + GRACE, OverdueError):
+            results = judge_source(taken.source, exam, backend, began + budget)
+    except CourseError:  # of this machine
+        raise
+    except (Exception, OverdueError) as error:
+        if isinstance(backend, InAChild):
+            backend.stop()
+        return no_verdict(exam, student, stumbled(error), taken, isolated)
+    seconds = time.monotonic() - began
     return report_of(exam, student, results, about(taken), isolated, seconds)
+
+
+def stumbled(error: BaseException) -> str:
+    """Return why a submission has no verdict: it is made so that the judge cannot give one."""
+    if isinstance(error, OverdueError):
+        return f"not judged: what it answers kept the judge busy for more than {BUDGET:.0f} seconds"
+    return f"not judged: the judge stumbled over what it answers ({type(error).__name__})"
 
 
 def no_verdict(
@@ -195,10 +217,11 @@ def refused(check: Check, reason: str) -> Result:
 
 def described(result: Result, exam: Exam) -> dict[str, Any]:
     """Return a result as plain values, with what the check is good for."""
-    gain = next((check.gain for check in exam.checks if check.name == result.check), "")
+    check = next(check for check in exam.checks if check.name == result.check)
     kinds = {step.name: step.kind for step in exam.lesson.steps}  # also of what was not run
-    kind = kinds.get(result.step, result.kind)
-    return {**result.as_dict(), "kind": kind, "gain": gain}
+    values = {**result.as_dict(), "kind": kinds.get(check.step, result.kind), "gain": check.gain}
+    lines = {name: " ".join(values[name].split()) for name in ("symptom", "where", "within")}
+    return {**values, **lines}
 
 
 def about(taken: Taken) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import regex
+
 from lessons.engine.errors import CourseError
 
 from ..syllabus import Lesson, read_syllabus
@@ -34,6 +36,7 @@ JUNK = ("__MACOSX", "__pycache__")  # beside everything that begins with a dot
 ZIP_BEGINS = (b"PK\x03\x04", b"PK\x05\x06")  # the second: an empty one
 UTF16_BEGINS = (b"\xff\xfe", b"\xfe\xff")
 CODING = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)", re.MULTILINE)
+MANY_MARKS = r"\p{M}{50}"  # Python's parser takes minutes over a name of many thousands
 # The parser is for code that is trusted: what it is given here may be made to break it.
 DEFINED = re.compile(r"^(?:async[ \t]+)?(?:def|class)[ \t]+(\w+)", re.MULTILINE)
 
@@ -213,6 +216,8 @@ def check_source(source: bytes, name: str, lesson: Lesson) -> None:
             f"{told} says that it is written in {told_name(coding[1].decode('ascii'))}: save it as "
             "UTF-8 and leave that line out"
         )
+    if not text.isascii() and regex.search(MANY_MARKS, text):
+        raise CourseError(f"{told} cannot be taken: it heaps accents on one letter by the dozen")
     defined = set(DEFINED.findall(text))
     if not defined & _defines(lesson):
         others = [o for o in read_syllabus() if len(defined & _defines(o)) > len(_defines(o)) / 2]

@@ -92,8 +92,9 @@ def sketch(value: Any) -> Any:
     """Return enough of a value to recognise it: plain values that JSON can hold."""
     if isinstance(value, torch.Tensor):
         flat = value.flatten().double()
-        places = torch.linspace(0, max(0, flat.numel() - 1), min(SKETCH_NUMBERS, flat.numel()))
-        picked = flat[places.round().long()].tolist()
+        last = max(0, flat.numel() - 1)
+        places = torch.linspace(0, last, min(SKETCH_NUMBERS, flat.numel())).round().long()
+        picked = flat[places.clamp(max=last)].tolist()  # of 2**24 numbers, floats round beyond it
         total = float(flat.nan_to_num(7.0, 11.0, 13.0).abs().sum())
         shape = "x".join(map(str, value.shape))
         numbers = [_rounded(number) for number in picked]

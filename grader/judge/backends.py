@@ -64,8 +64,8 @@ class InThisProcess:
 
 
 @contextlib.contextmanager
-def time_limit(seconds: float) -> Iterator[None]:
-    """Raise TimeUpError in what runs inside, where the platform has a timer for that.
+def time_limit(seconds: float, error: type[BaseException] = TimeUpError) -> Iterator[None]:
+    """Raise the error in what runs inside when the seconds are over, where the platform has a timer for that.
 
     The timer goes on ticking: a loop with `except:` swallows the first error, not all of them. A
     limit that stands around this one goes on afterwards.
@@ -82,7 +82,7 @@ def time_limit(seconds: float) -> Iterator[None]:
     def time_is_up(signum: int, frame: object) -> None:
         nonlocal up
         up = True
-        raise TimeUpError
+        raise error
 
     previous = signal.signal(signal.SIGALRM, time_is_up)
     began = time.monotonic()
@@ -90,7 +90,7 @@ def time_limit(seconds: float) -> Iterator[None]:
     try:
         yield
         if up:  # it was swallowed on its way
-            raise TimeUpError
+            raise error
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, previous)

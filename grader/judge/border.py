@@ -19,6 +19,7 @@ MAX_ITEMS = 2_000_000  # of all lists, texts' characters aside
 MAX_TEXT = 8_000_000  # characters or bytes of one text
 MAX_BITS = 10_000  # of one number; Python itself writes no more than 4300 digits
 MAX_DEPTH = 100  # of lists in lists
+MAX_KEY_BITS = 60  # of a whole number in a set; from 61 on Python's hashes begin again
 DTYPES = (
     *(torch.float32, torch.float64, torch.float16, torch.bfloat16),
     *(torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool),
@@ -78,8 +79,11 @@ def pack(value: Any, keep: Callable[[Any], Handle | None] = lambda value: None) 
 
 
 def unpack(packet: Packet, fetch: Callable[[Any], Any] = lambda marker: marker) -> Any:
-    """Return the value in a packet. `fetch` turns handles and seeds into what they mean."""
-    return _value(packet.tree, packet.tensors, fetch)
+    """Return the value in a packet. `fetch` turns handles and seeds into what they mean.
+
+    Raises ValueError, or what Python raises for a wrong form, for what no `pack` has made.
+    """
+    return _Opening(packet.tensors, fetch).value(packet.tree)
 
 
 class _Packing:
@@ -147,29 +151,45 @@ class _Packing:
         return tensor.detach().clone(memory_format=torch.contiguous_format)
 
 
-def _value(tree: Any, tensors: list[torch.Tensor], fetch: Callable[[Any], Any]) -> Any:
-    if not isinstance(tree, dict):
-        return tree
-    kind = next(iter(tree))
-    inside = tree[kind]
-    match kind:
-        case "tensor":
-            return tensors[inside]
-        case "bytes":
-            return base64.b64decode(inside)
-        case "dict":
-            return {_value(k, tensors, fetch): _value(v, tensors, fetch) for k, v in inside}
-        case "list":
-            return [_value(item, tensors, fetch) for item in inside]
-        case "tuple":
-            return tuple(_value(item, tensors, fetch) for item in inside)
-        case "set":
-            return {_value(item, tensors, fetch) for item in inside}
-        case "seed":
-            return fetch(Seed(inside))
-        case "object":
-            return fetch(Handle(inside, tree["kind"]))
-    raise ValueError(f"no such kind of value: {kind!r}")
+class _Opening:
+    """Takes one packet apart. It may come from a stranger, who wants to cost time or memory."""
+
+    def __init__(self, tensors: list[torch.Tensor], fetch: Callable[[Any], Any]) -> None:
+        self.tensors = dict(enumerate(tensors))  # each is taken once
+        self.fetch = fetch
+
+    def value(self, tree: Any, depth: int = 0) -> Any:
+        """Return what a tree stands for."""
+        if not isinstance(tree, dict):
+            return tree
+        if depth > MAX_DEPTH:
+            raise ValueError("too deep")
+        kind = next(iter(tree))
+        inside, deeper = tree[kind], depth + 1
+        match kind:
+            case "tensor":
+                return self.tensors.pop(inside)
+            case "bytes":
+                return base64.b64decode(inside)
+            case "dict":
+                return {self.key(k, deeper): self.value(v, deeper) for k, v in inside}
+            case "list":
+                return [self.value(item, deeper) for item in inside]
+            case "tuple":
+                return tuple(self.value(item, deeper) for item in inside)
+            case "set":
+                return {self.key(item, deeper) for item in inside}
+            case "seed":
+                return self.fetch(Seed(inside))
+            case "object":
+                return self.fetch(Handle(inside, tree["kind"]))
+        raise ValueError(f"no such kind of value: {kind!r}")
+
+    def key(self, tree: Any, depth: int) -> Any:
+        """Return what a dictionary or a set finds by its hash; of huge numbers many have the same."""
+        if isinstance(tree, int) and tree.bit_length() > MAX_KEY_BITS:
+            raise ValueError("a number too large for a key")
+        return self.value(tree, depth)
 
 
 def describe_kind(value: Any) -> str:

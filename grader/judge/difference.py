@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from .proxies import Part, Thing
+from .proxies import Part, Thing, brief
 
 
 @dataclass(frozen=True)
@@ -217,7 +217,7 @@ def _number(value: Any) -> str:
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
+    text = brief(value)
     return text if len(text) <= 160 else f"{text[:157]}..."
 
 

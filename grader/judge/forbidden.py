@@ -18,13 +18,16 @@ from .reading import reached
 
 # What torch runs underneath; a name that ends with * stands for all that begin so.
 OPERATIONS = {
-    "softmax": ("_softmax", "_log_softmax", "_safe_softmax"),
+    "softmax": ("_softmax", "_log_softmax", "_safe_softmax", "_masked_softmax"),
     "cross_entropy": ("_log_softmax", "nll_loss*"),
     "scaled_dot_product_attention": (
         *("_scaled_dot_product*", "_safe_softmax"),  # the second where there is no fused kernel
         *("_native_multi_head_attention", "_transformer_encoder_layer_fwd"),
     ),
-    "layer_norm": ("native_layer_norm", "native_group_norm", "native_batch_norm"),
+    "layer_norm": (
+        *("native_layer_norm", "native_group_norm", "native_batch_norm*"),
+        *("_native_batch_norm*", "_batch_norm*", "_fused_rms_norm", "rms_norm"),
+    ),
     "gelu": ("gelu",),
     "rms_norm": ("_fused_rms_norm", "rms_norm"),
     "tokenizer": (),
@@ -33,13 +36,22 @@ OPERATIONS = {
 }
 # What they are called: functions of torch and its packages, methods of tensors, whole packages.
 NAMES = {
-    "softmax": ("softmax", "log_softmax", "softmin", "gumbel_softmax", "Softmax", "LogSoftmax"),
-    "cross_entropy": ("cross_entropy", "nll_loss", "CrossEntropyLoss", "NLLLoss", "log_softmax"),
+    "softmax": (
+        *("softmax", "log_softmax", "softmin", "gumbel_softmax", "Softmax", "LogSoftmax"),
+        *("_softmax", "_log_softmax", "_masked_softmax", "distributions"),
+    ),
+    "cross_entropy": (
+        *("cross_entropy", "nll_loss", "CrossEntropyLoss", "NLLLoss", "log_softmax"),
+        *("LogSoftmax", "_log_softmax", "distributions"),
+    ),
     "scaled_dot_product_attention": (
         *("scaled_dot_product_attention", "multi_head_attention_forward", "MultiheadAttention"),
         *("flex_attention", "TransformerEncoderLayer", "TransformerDecoderLayer"),
     ),
-    "layer_norm": ("layer_norm", "LayerNorm", "group_norm", "GroupNorm", "native_layer_norm"),
+    "layer_norm": (
+        *("layer_norm", "LayerNorm", "group_norm", "GroupNorm", "native_layer_norm"),
+        *("rms_norm", "RMSNorm", "batch_norm", "instance_norm", "_native_batch_norm_legit"),
+    ),
     "gelu": ("gelu", "GELU"),
     "rms_norm": ("rms_norm", "RMSNorm", "LlamaRMSNorm", "_fused_rms_norm"),
     "tokenizer": ("tiktoken", "tokenizers", "sentencepiece", "transformers"),
@@ -55,7 +67,9 @@ SAID = {
     "gelu": "the library's GELU",
 }
 LIBRARIES = ("torch", "scipy", "tiktoken", "tokenizers", "sentencepiece", "transformers")
-HIDING = ("_python_dispatch", "_C", "ops", "jit")  # parts of torch by which a call is not seen
+# Parts of torch by which a call is not seen, and what of it is found without its name.
+HIDING = ("_python_dispatch", "_C", "ops", "jit", "__dict__")
+MOST_RENAMINGS = 4  # of a library: a = torch; b = a.nn; c = b.functional
 # Ways to call what stands nowhere in the text, or where the watch is not; no step needs one of them.
 UNNAMED = ("eval", "exec", "compile", "__import__", "globals", "locals", "__builtins__")
 ELSEWHERE = ("importlib", "threading", "concurrent", "multiprocessing", "subprocess", "asyncio")
@@ -136,12 +150,12 @@ def _names_of_step(source: bytes, step: str) -> tuple[tuple[str, int], ...]:
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return ()  # the check itself says so
     aliases = dict(_imports(tree))
-    own: dict[str, list[ast.stmt]] = {}
-    for name, node in _outermost(tree.body):
-        own.setdefault(name, []).append(node)
-    named = [
-        (_resolve(node, aliases), node) for part in reached(tree, step) for node in _chains(part)
-    ]
+    for _ in range(MOST_RENAMINGS):
+        aliases |= dict(_renamed(tree, aliases))
+    first = step.partition(".")[0]
+    if not (parts := reached(tree, step)):  # the module has it, but does not make it
+        return ((aliases.get(first, UNSEEN), 1),)
+    named = [(_resolve(node, aliases), node) for part in parts for node in _chains(part)]
     named += [(_of_the_judge(node, aliases), node) for node in ast.walk(tree)]
     return tuple((name, node.lineno) for name, node in named if name)  # type: ignore[attr-defined]
 
@@ -156,6 +170,16 @@ def _imports(tree: ast.AST) -> Iterator[tuple[str, str]]:
         elif isinstance(node, ast.ImportFrom) and not node.level:
             for alias in node.names:
                 yield alias.asname or alias.name, f"{node.module}.{alias.name}"
+
+
+def _renamed(tree: ast.AST, aliases: dict[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield (name, what it stands for) where a library or a part of it is given a name: `F2 = F`."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Name | ast.Attribute):
+            library = _resolve(node.value, aliases)
+            for target in node.targets if library.partition(".")[0] in LIBRARIES else []:
+                if isinstance(target, ast.Name):
+                    yield target.id, library
 
 
 def _of_the_judge(node: ast.AST, aliases: dict[str, str]) -> str:
@@ -176,23 +200,6 @@ def _of_the_judge(node: ast.AST, aliases: dict[str, str]) -> str:
     ):
         return UNSEEN
     return ""
-
-
-def _outermost(body: Sequence[ast.stmt]) -> Iterator[tuple[str, ast.stmt]]:
-    """Yield (name, where it is made) for what a module defines, also in its ifs and loops."""
-    for node in body:
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            yield node.name, node
-        elif isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign):
-            for part in ast.walk(node):
-                if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store):
-                    yield part.id, node
-        for field in ("body", "orelse", "finalbody", "handlers"):
-            inside = (
-                [] if isinstance(node, ast.FunctionDef | ast.ClassDef) else getattr(node, field, [])
-            )
-            for part in inside:
-                yield from _outermost(part.body if isinstance(part, ast.ExceptHandler) else [part])
 
 
 def _chains(part: ast.AST) -> Iterator[ast.expr]:
@@ -227,7 +234,10 @@ def _resolve(node: ast.expr, aliases: dict[str, str]) -> str:
 
 def _looked_up(call: ast.Call, aliases: dict[str, str]) -> str:
     """Return what `getattr(torch, "softmax")` gets; UNSEEN where the name is put together."""
-    if not (isinstance(call.func, ast.Name) and call.func.id == "getattr" and len(call.args) >= 2):
+    called = call.func.id if isinstance(call.func, ast.Name) else ""
+    if called == "vars" and call.args and isinstance(call.args[0], ast.Name | ast.Attribute):
+        return UNSEEN if _resolve(call.args[0], aliases).partition(".")[0] in LIBRARIES else ""
+    if called != "getattr" or len(call.args) < 2:
         return ""
     of, name = call.args[:2]
     if isinstance(name, ast.Constant):

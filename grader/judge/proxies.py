@@ -5,6 +5,7 @@ tensors, numbers, text, lists. An object (a model, a tokenizer) comes back as a 
 methods can be called and whose weights can be set.
 """
 
+import reprlib
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -110,12 +111,12 @@ class Lesson:
 
     def _open(self, answer: Packet) -> dict[str, Any]:
         """Take an answer apart, trusting nothing about it."""
-        wanted = {"changed": list, "settings": list, "used": list, "printed": str}
         try:
             opened = unpack(answer, self._thing)
             if (
                 isinstance(opened, dict)
-                and all(isinstance(opened.get(key), kind) for key, kind in wanted.items())
+                and all(_are_texts(opened.get(key)) for key in ("changed", "settings", "used"))
+                and _are_texts([opened.get("printed"), opened.get("refused", "")])
                 and {"value", "raised", "refused"} & opened.keys()
                 and ("raised" not in opened or is_description(opened["raised"]))
             ):
@@ -150,8 +151,29 @@ def told(value: Any) -> str:
         return f"a tensor {tuple(value.shape)}"
     if isinstance(value, Thing):
         return f"a {value._kind}"
-    text = " ".join(repr(value).split())
+    text = " ".join(brief(value).split())
     return text if len(text) <= MAX_TOLD else f"{text[:MAX_TOLD]}..."
+
+
+class _Brief(reprlib.Repr):
+    """Writes values as `repr` does, but a tensor by its shape: torch writes out small dimensions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel = 20
+        self.maxlist = self.maxtuple = self.maxset = self.maxdict = 200
+        self.maxstring = self.maxlong = self.maxother = 2000
+
+    def repr_Tensor(self, tensor: torch.Tensor, level: int) -> str:  # noqa: N802  # reprlib's rule
+        """Write a tensor."""
+        return f"a tensor {tuple(tensor.shape)}"
+
+
+brief = _Brief().repr  # of any value; takes no longer for a large one
+
+
+def _are_texts(values: Any) -> bool:
+    return isinstance(values, list) and all(isinstance(value, str) for value in values)
 
 
 def is_description(raised: Any) -> bool:

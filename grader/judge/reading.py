@@ -1,9 +1,9 @@
 """What stands where in the learner's file, read without running it."""
 
 import ast
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from .paths import shown
 
@@ -31,7 +31,7 @@ def function_at(file: Path, place: str) -> str:
     place: "lessons/03/attention.py:57", of this file or another one.
     """
     name, _, line = place.rpartition(":")
-    if name != shown(file) or not line.isdigit():
+    if name != shown(file) or not re.fullmatch("[0-9]{1,9}", line):
         return ""
     try:
         body: Iterable[ast.stmt] = ast.parse(file.read_text(encoding="utf-8")).body
@@ -68,21 +68,73 @@ def is_used(other: str, file: Path, step: str, check: Callable[..., None]) -> bo
 
 
 def reached(tree: ast.Module, step: str) -> list[ast.AST]:
-    """Return a step's function, and those of the module's functions and classes that it names."""
-    own: dict[str, Any] = {
-        node.name: node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)
-    }
+    """Return a step's code, and what it names of the module's own: functions, classes, variables.
+
+    Of a method's class these are the method, `__init__`, other methods that are called through
+    `self`, and what is no method: the bases, say.
+    Empty where the module does not make what the step is called.
+    """
+    own = made_in(tree.body)
     first, _, method = step.partition(".")
+    waiting = list(own.get(first, []))
+    methods: dict[str, list[ast.AST]] = {}
+    if method:
+        for node in waiting:
+            methods |= made_in(node.body) if isinstance(node, ast.ClassDef) else {}
+        waiting = [part for node in waiting for part in _parts_of_class(node, method)]
     found: list[ast.AST] = []
-    waiting: list[ast.AST] = [own[first]] if first in own else []
-    if method and waiting:
-        methods = {n.name: n for n in own[first].body if isinstance(n, ast.FunctionDef)}
-        waiting = [methods[m] for m in (method, "__init__") if m in methods]
     while waiting:
         part = waiting.pop()
         found.append(part)
         for node in ast.walk(part):
-            other = own.get(node.id) if isinstance(node, ast.Name) else None
-            if other is not None and other not in found and other not in waiting:
-                waiting.append(other)
+            for other in [*own.get(_name(node), []), *methods.get(_own_attribute(node), [])]:
+                if other not in found and other not in waiting:
+                    waiting.append(other)
     return found
+
+
+def _name(node: ast.AST) -> str:
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def _own_attribute(node: ast.AST) -> str:
+    """Return "split" for `self.split`, "" for anything else."""
+    of_self = isinstance(node, ast.Attribute) and _name(node.value) == "self"
+    return node.attr if of_self else ""  # type: ignore[attr-defined]
+
+
+def made_in(body: Sequence[ast.stmt]) -> dict[str, list[ast.AST]]:
+    """Return, for each name that a module makes, where: also in its ifs, loops and `try`."""
+    made: dict[str, list[ast.AST]] = {}
+    for node in body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            made.setdefault(node.name, []).append(node)
+            continue
+        if isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign):
+            for part in ast.walk(node):
+                if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store):
+                    made.setdefault(part.id, []).append(node)
+        for part in _inner_bodies(node):
+            for name, places in made_in(part).items():
+                made.setdefault(name, []).extend(places)
+    return made
+
+
+def _inner_bodies(node: ast.stmt) -> Iterator[Sequence[ast.stmt]]:
+    for field in ("body", "orelse", "finalbody"):
+        yield getattr(node, field, [])
+    for part in (*getattr(node, "handlers", []), *getattr(node, "cases", [])):
+        yield part.body
+
+
+def _parts_of_class(node: ast.AST, method: str) -> list[ast.AST]:
+    if not isinstance(node, ast.ClassDef):
+        return [node]  # made in another way: all of it
+    others = {
+        part
+        for name, parts in made_in(node.body).items()
+        for part in parts
+        if isinstance(part, ast.FunctionDef) and name not in (method, "__init__")
+    }
+    heads = [*node.bases, *(keyword.value for keyword in node.keywords), *node.decorator_list]
+    return [*heads, *(part for part in node.body if part not in others)]

@@ -27,6 +27,7 @@ from .verdicts import LearnerError, NotWrittenError, SkippedError, TooLongError,
 PASSED, FAILED, NOT_WRITTEN, BLOCKED = "passed", "failed", "not written", "blocked"
 IMPORTED = {*sys.stdlib_module_names, "torch", "np", "nn", "F"}  # by these names in the course
 MESSAGE_LINES = 6  # of what an error says, beside the first
+STEP_NAME, NUMBER = re.compile(r"[A-Za-z_][A-Za-z_0-9.]{0,80}"), re.compile(r"[0-9]{2}")
 SKIPPED = "skipped"  # this machine lacks what the check needs; never more than 0 points
 
 
@@ -179,10 +180,11 @@ def run_check(
                 name, line = found
                 result.where = f"{shown(target.file)}:{line}"
                 raise WrongError(calls(check.step, name))
-        except NotWrittenError as error:
-            _not_written(result, error, target)
         except LearnerError as error:
-            _raised(result, error, target)
+            if isinstance(error, NotWrittenError) and _may_be_unwritten(error, target):
+                _not_written(result, error, target)
+            else:
+                _raised(result, error, target)
         except WrongError as error:
             if isinstance(error, TooLongError):
                 result.too_long, result.where = True, error.where
@@ -238,6 +240,15 @@ def _baseline_of(check: Check, stand_in: bool = False) -> Any:
     return baseline.stand_in() if stand_in else baseline.find_baseline()
 
 
+def _may_be_unwritten(error: NotWrittenError, target: Target) -> bool:
+    """Say whether there is such a step: what the error says comes from the learner's process."""
+    if error.number == target.lesson.number:
+        return error.step in {step.name for step in target.lesson.steps}
+    return (
+        STEP_NAME.fullmatch(error.step) is not None and NUMBER.fullmatch(error.number) is not None
+    )
+
+
 def _not_written(result: Result, error: NotWrittenError, target: Target) -> None:
     result.where = error.where
     if error.number == target.lesson.number:
@@ -264,7 +275,7 @@ def _raised(result: Result, error: LearnerError, target: Target) -> None:
         result.where = error.where or file
         result.symptom = _not_loaded(error, result.where) + (f", in {line}" if line else "")
     else:
-        first, *more = str(error).splitlines()
+        first, *more = str(error).splitlines() or ["an error without a name and without words"]
         ends = "SystemExit" in kinds
         result.symptom = "it ends the whole program: leave that out" if ends else first
         if deepest := _in_step(error, result.step):

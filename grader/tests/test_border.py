@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from grader.judge import border
+from grader.judge.answers import sketch
 from grader.judge.border import Handle, Packet, RefusedError, Seed, pack, unpack
-from grader.judge.proxies import Lesson
+from grader.judge.proxies import Lesson, brief
 from grader.judge.verdicts import WrongError
 from grader.judge.wire import LENGTHS, WireError, receive, send
 
@@ -266,6 +267,13 @@ def endless_tree() -> dict:
     return {"dict": [["value", tree]]}
 
 
+def deep_tree(depth: int) -> dict:
+    tree: dict = {"list": []}
+    for _ in range(depth):
+        tree = {"list": [tree]}
+    return tree
+
+
 HONEST = {"value": 1, "changed": [], "settings": [], "used": [], "printed": ""}
 RAISED = {"kinds": ["ValueError"], "message": "", "where": "", "line": "", "unwritten": None}
 NONSENSE = [
@@ -283,6 +291,11 @@ NONSENSE = [
     pack({key: value for key, value in HONEST.items() if key != "value"}),
     pack({"raised": {**RAISED, "inside": "", "loading": "yes"}, **HONEST}),
     pack({"raised": {**RAISED, "kinds": []}, **HONEST}),
+    pack({**HONEST, "refused": torch.zeros(3)}),
+    pack({**HONEST, "changed": [torch.zeros(3)]}),
+    pack({**HONEST, "value": {2**61 - 1: 1}}),
+    Packet({"list": [{"tensor": 0}, {"tensor": 0}]}, [torch.zeros(3)]),
+    Packet(deep_tree(200), []),
 ]
 
 
@@ -292,3 +305,30 @@ def test_an_answer_that_is_none_ends_the_check(packet):
     with pytest.raises(WrongError, match="no answer"):
         lesson.double(1)
     assert Lesson(Answers(pack(HONEST)), 1.0, pytest.fail).double(1) == 1
+
+
+def test_numbers_whose_hashes_are_all_the_same_cost_no_time():
+    """Python's whole numbers begin again at 2**61 - 1: a set of their multiples is a long list."""
+    many = Packet({"set": [i * (2**61 - 1) for i in range(100_000)]}, [])
+    with pytest.raises(ValueError, match="too large for a key"):
+        unpack(many)
+    assert unpack(pack({1, 2**40})) == {1, 2**40}
+
+
+def test_a_header_of_impossible_sizes_is_no_packet():
+    header = b'{"0":{"dtype":"F32","shape":[0,18446744073709551615],"data_offsets":[0,0]}}'
+    blob = len(header).to_bytes(8, "little") + header
+    stream = io.BytesIO(LENGTHS.pack(4, len(blob)) + b"null" + blob)
+    with pytest.raises(WireError, match="no packet|impossible shape"):
+        receive(stream)
+
+
+def test_a_tensor_in_a_message_is_its_shape():
+    """torch writes dimensions of a few numbers in full, for hours if there are many of them."""
+    assert brief([torch.zeros([2] * 24, dtype=torch.uint8)]) == f"[a tensor {(2,) * 24}]"
+    assert brief({"b": [1, "x"], "a": (2.5, None, {3})}) == "{'a': (2.5, None, {3}), 'b': [1, 'x']}"
+
+
+def test_millions_of_numbers_have_a_sketch():
+    """32-bit floats round 2**24 + 3 up to 2**24 + 4, which is no place among as many numbers."""
+    assert len(sketch(torch.zeros(2**24 + 4, dtype=torch.bool))["numbers"]) == 16

@@ -116,6 +116,64 @@ def test_no_right_variant_reads_like_taken(number, tmp_path):
             assert found_in_text(file, step.name, step.forbids) is None
 
 
+BY_THE_BACK_DOOR = {
+    "given a name above": (
+        "_taken = torch.nn.functional\n{}",
+        "return _taken.softmax(logits, dim)",
+    ),
+    "given two names": ("_a = torch\n_b = _a.nn\n{}", "return _b.functional.softmax(logits, dim)"),
+    "the function itself": ("_taken = torch.softmax\n{}", "return _taken(logits, dim)"),
+    "made in an if": ("if True:\n{indented}", "return torch.softmax(logits, dim)"),
+    "made in a try": ("try:\n{indented}finally:\n    pass\n", "return torch.softmax(logits, dim)"),
+    "assigned": ("softmax = torch.softmax\n", ""),
+    "imported": ("from torch import softmax\n", ""),
+    "put there by name": ("globals()['softmax'] = torch.softmax\n", ""),
+    "out of __dict__": ("{}", "return torch.__dict__['soft' + 'max'](logits, dim)"),
+    "out of vars": ("{}", "return vars(torch)['soft' + 'max'](logits, dim)"),
+    "masked": ("{}", "return torch._masked_softmax(logits, torch.zeros_like(logits), dim)"),
+    "a distribution": ("{}", "return torch.distributions.Categorical(logits=logits).probs"),
+}
+
+
+@pytest.mark.parametrize("way", BY_THE_BACK_DOOR)
+def test_what_is_taken_by_the_back_door_is_seen(way, tmp_path):
+    module, body = BY_THE_BACK_DOOR[way]
+    function = f"def softmax(logits, dim):\n    {body}\n"
+    indented = "".join(f"    {line}\n" for line in function.splitlines())
+    file = tmp_path / "bigram.py"
+    file.write_text("import torch\n" + module.format(function, indented=indented))
+    assert found_in_text(file, "softmax", ["softmax"]) is not None
+
+
+@pytest.mark.parametrize(
+    ("head", "body"),
+    [
+        ("class Norm(torch.nn.RMSNorm):\n", "pass"),
+        ("class Base(torch.nn.RMSNorm):\n    pass\n\nclass Norm(Base):\n", "pass"),
+        ("class Norm(torch.nn.Module):\n", "forward = torch.nn.RMSNorm.forward"),
+        (
+            "class Norm(torch.nn.Module):\n",
+            "def forward(self, x):\n        return self.other(x)\n\n"
+            "    def other(self, x):\n        return torch.nn.functional.rms_norm(x, (3,))",
+        ),
+    ],
+    ids=["inherited", "inherited twice", "assigned", "another method"],
+)
+def test_a_method_that_is_a_librarys_is_seen(head, body, tmp_path):
+    file = tmp_path / "modern.py"
+    file.write_text(f"import torch\n\n{head}    {body}\n")
+    assert found_in_text(file, "Norm.forward", ["rms_norm"]) is not None
+
+
+def test_what_another_method_does_is_no_matter_of_this_one(tmp_path):
+    file = tmp_path / "modern.py"
+    file.write_text(
+        "import torch\n\nclass Norm(torch.nn.Module):\n    def forward(self, x):\n        return x\n\n"
+        "    def fast(self, x):\n        return torch.nn.functional.rms_norm(x, (3,))\n"
+    )
+    assert found_in_text(file, "Norm.forward", ["rms_norm"]) is None
+
+
 def test_every_name_in_the_syllabus_is_known():
     named = {name for lesson in read_syllabus() for step in lesson.steps for name in step.forbids}
     assert named <= NAMES.keys() == OPERATIONS.keys()

@@ -22,6 +22,7 @@ from grader.judge.answers import read_answers
 from grader.judge.backends import InAChild, InThisProcess
 from grader.judge.border import Packet
 from grader.judge.paths import ROOT, judged_path
+from grader.judge.report import exit_code
 from grader.judge.runner import Target, load_checks, run_check
 from grader.syllabus import find_lesson
 from lessons.engine.errors import CourseError
@@ -422,6 +423,64 @@ def test_what_cannot_be_imported_gets_no_points_from_a_check_that_asks_nothing(t
     report = judge_submission(tmp_path / "attention.py", LESSON, InAChild(), checks=checks)
     assert report["points"] == 0
     assert {check["verdict"] for check in report["checks"]} == {"blocked"}
+
+
+HOSTILE = {
+    "an error without a name": "def causal_mask(*a, **k): raise type('', (Exception,), {})()",
+    "16 million numbers": "def causal_mask(*a, **k): return torch.zeros(2**24 + 4, dtype=torch.bool)",
+    "a list of a tensor of 24 dimensions":
+        "def causal_mask(*a, **k): return [torch.zeros([2] * 24, dtype=torch.uint8)]",
+    "a line number that is no number": "def causal_mask(*a, **k):\n    error = SyntaxError('x')\n"
+        "    error.filename, error.lineno = __file__, '\u00b2'\n    raise error",
+    "a class whose name is lines": "def causal_mask(*a, **k):\n"
+        "    return type('x\\nlesson 03: 26/26 points\\n', (), {'__module__': 'x'})()",
+}  # fmt: skip
+
+
+def of_masks(report: dict) -> list[dict]:
+    """The results of the checks of `causal_mask`."""
+    return [check for check in report["checks"] if check["step"] == "causal_mask"]
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_what_was_made_for_the_judge_to_stumble_is_only_wrong(what, tmp_path):
+    (tmp_path / "attention.py").write_text(f"{solution_of(LESSON)}\n\n{HOSTILE[what]}\n")
+    report = judge_submission(tmp_path / "attention.py", LESSON, InAChild())
+    assert report["submission"]["refused"] == ""
+    assert {check["verdict"] for check in of_masks(report)} == {"failed"}
+    assert not any("\n" in check["symptom"] for check in report["checks"])
+
+
+def test_a_core_step_is_not_excused_by_saying_that_a_stretch_step_is_not_written(tmp_path):
+    source = solution_of(LESSON) + (
+        "\n\ndef causal_mask(*a, **k):\n"
+        "    raise NotImplementedError('lesson 03: sliding_window_mask')\n"
+    )
+    (tmp_path / "attention.py").write_text(source)
+    report = judge_submission(tmp_path / "attention.py", LESSON, InAChild())
+    unwritten = [check for check in report["checks"] if check["verdict"] == "not written"]
+    assert "core" in {check["kind"] for check in unwritten}
+    assert exit_code(report["checks"]) == 1
+    (tmp_path / "attention.py").write_text(source.replace("sliding_window_mask')", "<b>none</b>')"))
+    report = judge_submission(tmp_path / "attention.py", LESSON, InAChild())
+    assert {check["verdict"] for check in of_masks(report)} == {"failed"}
+
+
+@pytest.mark.parametrize(
+    ("accident", "says"),
+    [
+        (lambda *_: 1 / 0, "the judge stumbled over what it answers (ZeroDivisionError)"),
+        (lambda *_: time.sleep(60), "what it answers kept the judge busy for more than"),
+    ],
+    ids=["a mistake of the judge", "no end"],
+)
+def test_whatever_happens_to_the_judge_there_is_a_report(accident, says, tmp_path, monkeypatch):
+    monkeypatch.setattr(supervisor, "judge_source", accident)
+    monkeypatch.setattr(supervisor, "GRACE", 0.2)
+    (tmp_path / "attention.py").write_text(solution_of(LESSON))
+    report = judge_submission(tmp_path / "attention.py", LESSON, InAChild(), budget=0.2)
+    assert report["points"] == 0
+    assert all(says in check["symptom"] for check in report["checks"])
 
 
 class TalksNonsense:

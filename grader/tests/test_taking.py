@@ -199,6 +199,19 @@ def test_a_file_with_another_name_is_refused(name, says, tmp_path):
     assert says in refusal(tmp_path / name)
 
 
+def test_a_folder_of_thousands_is_told_so(tmp_path):
+    for i in range(places.MAX_ENTRIES):
+        (tmp_path / f"{i}.txt").touch()
+    (tmp_path / "attention.py").write_text(solution_of(LESSON))
+    assert "more than 5000 files" in refusal(tmp_path)
+
+
+def test_a_name_of_a_thousand_accents_is_not_parsed(tmp_path):
+    file = tmp_path / "attention.py"
+    file.write_text(solution_of(LESSON) + "a" + "\u0301" * 1000 + " = 1\n", encoding="utf-8")
+    assert "heaps accents on one letter" in refusal(file)
+
+
 def test_a_gigabyte_is_not_read(tmp_path):
     for name in ("attention.py", "ada.zip"):
         with open(tmp_path / name, "wb") as file:
