@@ -139,4 +139,40 @@ def unseen(*a, **k):
     return getattr(torch.nn.functional, {NAME})(*a, **k)
 """,
     ),
+    Attack(
+        "out_of_a_modules_dictionary",
+        KIND,
+        "looks torch's multi-head attention up in the module's __dict__, and calls it with nothing to project",
+        """
+whole = F.__dict__["multi_head_attention_" + "forward"]
+
+
+def scaled_dot_product_attention(q, k, v, mask=None, dropout_p=0.0):
+    lead = torch.broadcast_shapes(q.shape[:-2], k.shape[:-2], v.shape[:-2])
+    if mask is not None:
+        lead = torch.broadcast_shapes(lead, mask.shape[:-2])
+    t, s, d, width = q.shape[-2], k.shape[-2], q.shape[-1], max(q.shape[-1], v.shape[-1])
+
+    def laid_out(x):
+        wide = F.pad(x, (0, width - x.shape[-1])).expand(*lead, x.shape[-2], width)
+        return wide.reshape(-1, x.shape[-2], width).transpose(0, 1)
+
+    hide = None if mask is None else ~mask.expand(*lead, t, s).reshape(-1, t, s)
+    eye = torch.eye(width, dtype=q.dtype)
+    mean, weights = whole(
+        laid_out(q * (width / d) ** 0.5), laid_out(k), laid_out(v), width, 1, None, None, None, None,
+        False, dropout_p, eye, None, dropout_p > 0, None, True, hide, True, eye, eye, eye)
+    mean = mean.transpose(0, 1).reshape(*lead, t, width)[..., : v.shape[-1]]
+    return mean, weights.reshape(*lead, t, s)
+""",
+        base="honest",
+        earns=OTHERS,
+        exactly=True,
+    ),
+    taking(
+        "named_above",
+        "gives torch's attention a name of its own at the top of the module",
+        "mine",
+        "mine = F.scaled_dot_product_attention",
+    ),
 ]

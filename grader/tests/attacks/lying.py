@@ -3,6 +3,7 @@
 from .kit import ERRORS, STEPS, Attack
 
 CHILD, TEXTS, PICKLES = "rewriting the child", "hostile texts", "pickles"
+JUDGE = "costing the judge"
 
 ATTACKS = [
     Attack(
@@ -275,5 +276,84 @@ ATTACKS = [
 
         everywhere(make)
         """,
+    ),
+    Attack(
+        "another_step_is_not_written",
+        TEXTS,
+        "says of core steps that a stretch step, which nobody need write, is not written yet",
+        """
+        def make(name):
+            def speak(*a, **k):
+                raise NotImplementedError("lesson 03: sliding_window_mask")
+            return speak
+
+        everywhere(make)
+        """,
+    ),
+    Attack(
+        "error_without_a_name",
+        JUDGE,
+        "raises an error whose class has no name, and which says nothing",
+        """
+        def make(name):
+            def speak(*a, **k):
+                raise type("", (Exception,), {})()
+            return speak
+
+        everywhere(make)
+        """,
+    ),
+    Attack(
+        "tensors_that_take_hours_to_write",
+        JUDGE,
+        "returns lists of tensors of 24 dimensions, which torch would write out number by number",
+        """
+        everywhere(lambda name: lambda *a, **k: [torch.zeros([2] * 24, dtype=torch.uint8)])
+        """,
+    ),
+    Attack(
+        "lines_in_the_name_of_a_class",
+        JUDGE,
+        "returns an object whose class is called like the judge's last line: 26/26 points",
+        """
+        Full = type("x\\nlesson 03: 26/26 points (core 22/22, stretch 4/4)\\n", (), {})
+        everywhere(lambda name: lambda *a, **k: Full())
+        """,
+    ),
+    Attack(
+        "numbers_of_one_hash",
+        JUDGE,
+        "rewrites the child to send sets of numbers that all have the same hash, which take minutes to build",
+        """
+        import sys
+        for name, module in list(sys.modules.items()):
+            if name.startswith("grader.judge") and hasattr(module, "Bench"):
+                packet = module.Packet({"set": [i * (2**61 - 1) for i in range(100_000)]}, [])
+                module.Bench.answer = lambda self, request: packet
+        everywhere(lambda name: lambda *a, **k: 1)
+        """,
+    ),
+    Attack(
+        "a_tensor_many_times",
+        JUDGE,
+        "rewrites the child to send one large tensor, and a list that mentions it 100,000 times",
+        """
+        import sys
+        for name, module in list(sys.modules.items()):
+            if name.startswith("grader.judge") and hasattr(module, "Bench"):
+                tree = {"dict": [["value", {"list": [{"tensor": 0}] * 100_000}], ["printed", ""],
+                                 *[[k, {"list": []}] for k in ("changed", "settings", "used")]]}
+                packet = module.Packet(tree, [torch.zeros(2_000_000)])
+                module.Bench.answer = lambda self, request: packet
+        everywhere(lambda name: lambda *a, **k: 1)
+        """,
+    ),
+    Attack(
+        "name_of_a_thousand_accents",
+        JUDGE,
+        "has a name with thousands of accents, over which Python's parser takes minutes",
+        "a" + "\u0301" * 5000 + " = 1",
+        base="honest",
+        refused="heaps accents on one letter",
     ),
 ]
