@@ -44,8 +44,10 @@ def ours(settings: dict[str, Any]) -> Callable[[], list[int]]:
 def transformers_generate(settings: dict[str, Any]) -> Callable[[], list[int]]:
     """transformers' `generate` with its cache, on the same weights."""
     from transformers import GPT2LMHeadModel
+    from transformers.utils import logging
 
     prompt = _begin(settings)
+    logging.disable_progress_bar()
     model = GPT2LMHeadModel.from_pretrained(settings["load"]).eval()
     length = {"max_new_tokens": settings["new"], "min_new_tokens": settings["new"]}
 
