@@ -6,7 +6,7 @@ import torch
 
 from solutions.data import windows
 from solutions.engine import acceleration
-from solutions.engine.acceleration import TrainingForward, use_fast_parts
+from solutions.engine.acceleration import TrainingForward, linear_of_one_row, use_fast_parts
 from solutions.engine.batches import BatchSource, WindowOrder
 from solutions.engine.remembered import remember_pieces
 from solutions.engine.sliced_loss import SLICE, sliced_loss
@@ -82,6 +82,39 @@ def test_a_training_step_is_the_same_by_slices(monkeypatch, precision):
 
 
 # Batches.
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("outputs", [1, 2, 7, 12])
+@pytest.mark.parametrize("bias", [True, False])
+def test_one_row_by_all_threads_is_the_linear_layer(threads, outputs, bias):
+    torch.manual_seed(0)
+    layer, before = torch.nn.Linear(5, outputs, bias=bias), torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        for shape in ((5,), (1, 5), (1, 1, 5), (3, 5), (0, 5)):
+            x = torch.randn(shape)
+            with torch.no_grad():
+                y = linear_of_one_row(layer, x)
+            assert y.shape == layer(x).shape
+            assert torch.allclose(y, layer(x), atol=1e-6)
+        x = torch.randn(1, 5, requires_grad=True)
+        linear_of_one_row(layer, x).sum().backward()
+        assert torch.allclose(x.grad, layer.weight.sum(dim=0, keepdim=True), atol=1e-6)
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_the_heads_forward_is_there_again_after_a_step_by_slices():
+    model = use_fast_parts(GPT(GPTConfig(31, 8, 1, 2, 8)))
+    forward = model.lm_head.forward
+    with acceleration.loss_by_slices(model):
+        assert model.lm_head.forward(3) == 3
+    assert model.lm_head.forward == forward
+    plain = GPT(GPTConfig(31, 8, 1, 2, 8))
+    with acceleration.loss_by_slices(plain):
+        pass
+    assert "forward" not in vars(plain.lm_head)
 
 
 def test_batches_are_lesson_06s_windows():

@@ -15,7 +15,7 @@ out in a text ("<|endoftext|>") is ordinary text, so that nobody's document can 
 import hashlib
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Protocol
 
@@ -163,7 +163,7 @@ def load_tokenizer(spec: str, training_texts: Iterable[str] | None = None) -> To
     tokens: with bpe the 256 bytes and <|endoftext|> too.
     """
     if spec == "gpt2":
-        return BytePairTokenizer(gpt2_merges())
+        return _gpt2()
     kind, colon, number = spec.partition(":")
     if colon and kind in ("bpe", "sentencepiece"):
         if not number.isascii() or not number.isdigit():
@@ -176,6 +176,11 @@ def load_tokenizer(spec: str, training_texts: Iterable[str] | None = None) -> To
     if not path.exists():
         raise CourseError(f"no tokenizer {spec!r}; --tokenizer takes {CHOICES}")
     return _load_saved(path)
+
+
+@lru_cache(maxsize=1)
+def _gpt2() -> BytePairTokenizer:
+    return BytePairTokenizer(gpt2_merges())
 
 
 def train_byte_pairs(texts: Iterable[str], vocab_size: int) -> BytePairTokenizer:

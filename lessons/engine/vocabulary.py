@@ -168,6 +168,14 @@ def to_letters(token: bytes) -> str:
     return token.decode("latin-1").translate(_LETTER)
 
 
+class _Letters(dict[bytes, str]):
+    """`to_letters` with a memory: a token stands in many merges."""
+
+    def __missing__(self, token: bytes) -> str:
+        letters = self[token] = to_letters(token)
+        return letters
+
+
 def from_letters(letters: str) -> bytes:
     """The bytes that `letters` stand for. Raises ValueError for a letter outside the alphabet."""
     return letters.translate(_BYTE).encode("latin-1")
@@ -190,7 +198,8 @@ def parse_merges(text: str) -> Merges:
 
 def format_merges(merges: Sequence[tuple[bytes, bytes]]) -> str:
     """The text of `merges.txt`; for GPT-2's merges it is `vocab.bpe`, byte for byte."""
-    lines = [f"{to_letters(left)} {to_letters(right)}\n" for left, right in merges]
+    letters = _Letters()
+    lines = [f"{letters[left]} {letters[right]}\n" for left, right in merges]
     return "".join(["#version: 0.2\n", *lines])
 
 
@@ -200,7 +209,8 @@ def write_bpe_files(
     """Write `vocab.json`, `merges.txt`, `tokenizer_config.json`; transformers reads them too."""
     folder = Path(folder)
     vocabulary = {to_letters(token): rank for token, rank in token_ranks(merges).items()}
-    write_json(folder / "vocab.json", {**vocabulary, **special_tokens})
+    with write_atomically(folder / "vocab.json") as file:  # on one line: 20 times as quick
+        file.write(json.dumps({**vocabulary, **special_tokens}, ensure_ascii=False))
     with write_atomically(folder / "merges.txt") as file:
         file.write(format_merges(merges))
     config: dict[str, object] = {"tokenizer_class": "GPT2Tokenizer", "add_prefix_space": False}
