@@ -60,12 +60,10 @@ def _trial(options: BenchmarkOptions, minutes: float) -> Trial:
     assert options.data is not None
     out, threads = options.out / f"quality-{minutes:g}", max(1, options.threads // 2)
     text = ("--data", options.data / TRAIN, "--valid", options.data / VALID)
-    run = (*text, "--minutes", minutes, "--out", out, "--quiet")
-    _finish(_start("solutions.tinystories", "prepare", *run))
-    ours = _start("solutions.tinystories", "train", *run, "--threads", threads)
-    plain = _start(
-        "grader.tests.plain_loop", out / "data", "--minutes", minutes, "--threads", threads
-    )
+    length = ("--minutes", minutes, "--threads", threads)
+    _finish(_start("solutions.tinystories", "prepare", *text, "--out", out, "--quiet"))
+    ours = _start("solutions.tinystories", "train", *text, *length, "--out", out, "--quiet")
+    plain = _start("grader.tests.plain_loop", out / "data", *length)
     _finish(ours)
     bits, tokens, seconds = plain_result(_finish(plain))
     _finish(_start("solutions.tinystories", "evaluate", "--out", out))
