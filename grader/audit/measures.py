@@ -1,6 +1,7 @@
 """What the audit measures, lesson by lesson."""
 
 import ast
+import copy
 import math
 import os
 import time
@@ -360,16 +361,12 @@ class _Trial:
             self.measures.false_names.append(f"{variant.name} is called {found['name']}")
         elif not found:
             self.measures.unnamed.append(variant.name)
-        without = Answers(
-            self.answers.reference,
-            self.answers.sketches,
-            {
-                name: wrong
-                for name, wrong in self.answers.wrong.items()
-                if variant.name not in name.split("+")
-            },
-            self.answers.mistakes,
-        )
+        without = copy.copy(self.answers)
+        without.wrong = {
+            name: wrong
+            for name, wrong in self.answers.wrong.items()
+            if variant.name not in name.split("+")
+        }
         for step in {check.step for check in self.checks}:
             found = recognise(self.up_to(step, whole), without)
             if found and found["says"] != variant.says:

@@ -7,7 +7,7 @@ in full where a check needs them; those of wrong variants as sketches, enough to
 import json
 import math
 import zlib
-from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +29,35 @@ CHANCE = {"chance": True}  # the sketch of what torch's random numbers decide: n
 SKETCH_TOLERANCE = 1e-4  # relative; answers of two mistakes that are closer than this are one
 
 
-@dataclass
 class Answers:
-    """The recorded answers of one lesson."""
+    """The recorded answers of one lesson.
 
-    reference: dict[str, list[Any]] = field(default_factory=dict)  # check -> what it looked at
-    sketches: dict[str, list[Any]] = field(default_factory=dict)  # the same, as sketches
-    # mistake -> check -> sketches, for those checks alone that give something else than is right
-    wrong: dict[str, dict[str, list[Any]]] = field(default_factory=dict)
-    mistakes: dict[str, dict[str, str]] = field(default_factory=dict)  # says, ask, look, step
+    reference: check -> what it looked at. known: the rest as JSON, or nothing yet. It is read when a
+    mistake is to be named: a run in which all is right need not wait for it.
+    """
+
+    def __init__(self, reference: dict[str, list[Any]] | None = None, known: bytes = b"{}") -> None:
+        self.reference = {} if reference is None else reference
+        self._text = known
+
+    @cached_property
+    def _known(self) -> dict[str, Any]:
+        return json.loads(self._text)
+
+    @cached_property
+    def sketches(self) -> dict[str, list[Any]]:
+        """Check -> what the reference gives, as sketches."""
+        return self._known.get("sketches", {})
+
+    @cached_property
+    def wrong(self) -> dict[str, dict[str, list[Any]]]:
+        """Mistake -> check -> sketches, for those checks that give something else than is right."""
+        return self._known.get("wrong", {})
+
+    @cached_property
+    def mistakes(self) -> dict[str, dict[str, str]]:
+        """Mistake -> what is said of it: says, ask, look, step."""
+        return self._known.get("mistakes", {})
 
     def right(self, check: str) -> list[Any]:
         """Return what the reference gave in a check; empty where nothing is recorded."""
@@ -62,9 +82,9 @@ def read_answers(number: str) -> Answers:
         with safe_open(file, framework="pt") as opened:
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
             tree = json.loads((opened.metadata() or {})["reference"])
-        known = json.loads(zlib.decompress(tensors.pop("known").numpy().tobytes()))
+        known = zlib.decompress(tensors.pop("known").numpy().tobytes())  # it has a checksum
         packet = Packet(tree, [tensors[str(i)] for i in range(len(tensors))])
-        return Answers(reference=unpack(packet), **known)
+        return Answers(unpack(packet), known)
     except (SafetensorError, OSError, KeyError, ValueError, TypeError, zlib.error) as error:
         raise CourseError(
             f"grader/answers/{file.name} is damaged ({error}); "
