@@ -85,7 +85,6 @@ def draw_growth(points: list[Point], file: Path) -> None:
         speed.plot(values, alone, color=GREY, linestyle="--", label="by operations alone")
         memory.plot(values, [p.memory_mb for p in some], color=ORANGE, marker="s", label="memory")
         for axis in (speed, memory):
-            axis.set_ylim(bottom=0)
             axis.grid(axis="y", alpha=0.3)
             axis.spines[["top", "right"]].set_visible(False)
         if varied != "n_layer":
@@ -95,6 +94,8 @@ def draw_growth(points: list[Point], file: Path) -> None:
         else:
             memory.set_xticks(values)
         memory.set_xlabel(label)
+    for row in axes:  # once all lines are there: the columns share it
+        row[0].set_ylim(bottom=0)
     axes[0][0].set_ylabel("tokens/s")
     axes[1][0].set_ylabel("memory, MB")
     axes[0][0].legend(frameon=False, fontsize=9)
