@@ -150,7 +150,7 @@ def loss_by_slices(model: GPT) -> Iterator[None]:
     finally:
         del head.forward
         if before is not None:
-            head.forward = before
+            head.forward = before  # type: ignore[method-assign]
         model.loss = loss
 
 
