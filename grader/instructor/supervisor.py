@@ -7,6 +7,7 @@ answers, owns the clock, and alone says what passed. Of the sandbox it believes 
 import secrets
 import tempfile
 import time
+import traceback
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -91,8 +92,10 @@ def judge(
 def stumbled(error: BaseException) -> str:
     """Return why a submission has no verdict: it is made so that the judge cannot give one."""
     if isinstance(error, OverdueError):
-        return f"not judged: what it answers kept the judge busy for more than {BUDGET:.0f} seconds"
-    return f"not judged: the judge stumbled over what it answers ({type(error).__name__})"
+        return "not judged: what it answers kept the judge busy for too long"
+    last = traceback.extract_tb(error.__traceback__)[-1]  # should the mistake be the judge's own
+    where = f"{type(error).__name__} in {Path(last.filename).name}:{last.lineno}"
+    return f"not judged: the judge stumbled over what it answers ({where})"
 
 
 def no_verdict(
