@@ -37,6 +37,15 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[RUN] = Run(config)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Import the checks, and torch with them, a little faster."""
+    from .judge.imports import without_collecting
+
+    with without_collecting():
+        return (yield)
+
+
 @pytest.fixture
 def lesson() -> None:
     """Stand for the learner's module; the judge hands the real one in."""

@@ -12,6 +12,8 @@ import platform
 import struct
 import sys
 
+from .imports import without_collecting
+
 # The numbers of these calls on x86-64 and on 64-bit ARM, from the kernel's own lists.
 REFUSED = {
     **{"ptrace": (101, 117), "kcmp": (312, 272), "pidfd_getfd": (438, 438)},
@@ -74,7 +76,8 @@ def give_up() -> None:
 def main() -> int:
     """Give up, then serve. Before torch is there: threads that run already would keep the calls."""
     give_up()
-    from .serve import main
+    with without_collecting():
+        from .serve import main
 
     return main()
 

@@ -2,8 +2,9 @@
 
     python -m grader.judge.serve
 
-It imports torch once. Where the platform can fork, every session has a process of its own, so that
-nothing that the learner's code does is there in the next one.
+It imports torch once, and what else the module will need. Where the platform can fork, every
+session has a process of its own, so that nothing that the learner's code does is there in the next
+one.
 """
 
 import os
@@ -17,6 +18,7 @@ import torch
 
 from .bench import Bench
 from .border import pack, unpack
+from .imports import import_late
 from .wire import WireError, receive, send
 
 OVER = "over"  # said after every session, however it ended
@@ -44,9 +46,9 @@ def serve(requests: BinaryIO, answers: BinaryIO) -> None:
             opening = unpack(receive(requests))
         except WireError:
             return
-        bench = Bench(
-            opening["module"], [Path(folder) for folder in opening["folders"]], opening["seed"]
-        )
+        folders = [Path(folder) for folder in opening["folders"]]
+        import_late(folders[0] / f"{opening['module']}.py")
+        bench = Bench(opening["module"], folders, opening["seed"])
         if not hasattr(os, "fork"):
             serve_session(bench, requests, answers)
         elif (session := os.fork()) == 0:

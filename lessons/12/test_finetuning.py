@@ -35,6 +35,7 @@ from grader.checks import check, grad
 
 INF = math.inf
 IGNORE = -1
+SUMS = 2e-5  # relative tolerance where sums of either sign are added up in another order
 
 # 1. mask_prompt
 
@@ -371,7 +372,8 @@ def test_only_the_detour_learns(lesson, expect, draw):
     question = "Is the way from x to the result one of tensors, through A and through B?"
     expect(mine["arguments"][0], right[0], of="the gradient of x", ask=question)
     for name, gradient in zip(("lora_A", "lora_B"), right[1:], strict=True):
-        expect(mine["parameters"].get(name), gradient, of=f"the gradient of {name}", ask=question)
+        of = f"the gradient of {name}"
+        expect(mine["parameters"].get(name), gradient, of=of, ask=question, tolerance=SUMS)
     for name in ("base.weight", "base.bias"):
         of = f"the gradient of {name}, which is frozen"
         expect(mine["parameters"].get(name), None, of=of, ask="Is `base` frozen?")
