@@ -38,6 +38,9 @@ def run(options: argparse.Namespace) -> int:
         TimeRemainingColumn,
     )
 
+    from grader.instructor.workers import begin_importing
+
+    begin_importing()
     from grader.instructor.grading import grade_class
     from grader.instructor.submissions import find_submissions
     from grader.syllabus import find_lesson

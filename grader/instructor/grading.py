@@ -5,11 +5,10 @@ the same file, by the same checks, is not judged again; so a run that was killed
 again, and goes on with the same secret seed.
 """
 
-import multiprocessing
 import os
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import cache
@@ -26,6 +25,7 @@ from .sandbox import sandbox_or_reason
 from .submissions import Submission
 from .supervisor import draw_seed, judge, no_verdict, write_report
 from .taking import take_submission
+from .workers import processes
 
 RUN = ".run.json"  # beside the reports of a lesson: the secret seed and the checks' version
 
@@ -122,7 +122,7 @@ def _side_by_side(
     workers = min(jobs or os.cpu_count() or 1, len(rest))
     while rest:
         flying: dict[Future[dict[str, Any]], Submission] = {}  # never more than there are workers
-        with _pool(workers, isolated) as pool:
+        with processes(workers, begin, isolated) as pool:
             try:
                 while rest or flying:
                     while rest and len(flying) < workers:
@@ -142,7 +142,7 @@ def _side_by_side(
 
 def _by_itself(one: Submission, seed: int, isolated: bool) -> dict[str, Any]:
     """Return the report on a submission that a process of its own judges."""
-    with _pool(1, isolated) as pool:
+    with processes(1, begin, isolated) as pool:
         try:
             return pool.submit(_judge_one, one, seed).result()
         except BrokenProcessPool:
@@ -153,15 +153,11 @@ def _by_itself(one: Submission, seed: int, isolated: bool) -> dict[str, Any]:
             return {**report, "ended": True}
 
 
-def _pool(workers: int, isolated: bool) -> ProcessPoolExecutor:
-    context = multiprocessing.get_context("spawn")  # a fork after torch's threads hangs
-    return ProcessPoolExecutor(workers, context, _begin, (isolated,))
-
-
 _isolated = True
 
 
-def _begin(isolated: bool) -> None:
+def begin(isolated: bool) -> None:
+    """Get a process ready to judge."""
     global _isolated
     _isolated = isolated
     import torch

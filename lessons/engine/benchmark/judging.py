@@ -14,7 +14,7 @@ from .settings import BenchmarkOptions
 from .table import Row
 
 AUDITED = ("03", "08")
-SUBMISSIONS, PLAIN = 10, 8
+SUBMISSIONS, PLAIN = 20, 16
 AUDIT = "`python -m grader audit`, lesson"
 GRADING = "grading a class, lesson 03, seconds a submission"
 
