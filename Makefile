@@ -64,8 +64,9 @@ DRAW := $(wildcard solutions/*.py lessons/explore/*.py lessons/explore/*/*.py le
 site: $(READY)
 	OMP_NUM_THREADS=1 $(MAKE) -j 2 --no-print-directory site/figures/.made site/widgets/data/.made
 	$(BIN)/python -m grader pages
-	rm -rf site/solutions && mkdir -p site/solutions
+	rm -rf site/solutions site/notebooks && mkdir -p site/solutions site/notebooks
 	for file in solutions/*.py; do cp $$file site/solutions/$${file##*/}.txt; done
+	cp lessons/notebooks/*.ipynb site/notebooks/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 site/figures/.made: $(DRAW) | $(READY)
@@ -77,7 +78,7 @@ site/widgets/data/.made: $(DRAW) | $(READY)
 	@touch $@
 
 clean:
-	rm -rf build site/figures site/solutions site/widgets/data .pytest_cache .ruff_cache .mypy_cache
+	rm -rf build site/figures site/solutions site/notebooks site/widgets/data .pytest_cache .ruff_cache .mypy_cache
 
 # Linux's plain torch brings gigabytes of CUDA; without an NVIDIA card the CPU build is enough.
 $(READY): requirements.txt

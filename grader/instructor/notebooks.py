@@ -104,11 +104,28 @@ def file_name(lesson: Lesson) -> str:
 
 def badges(name: str, address: str) -> str:
     """Return Markdown that opens a notebook in Colab and in Codespaces; "" for no known address."""
-    where = re.fullmatch(r"https://github\.com/([\w.-]+/[\w.-]+)", address)
-    if not where:
+    if not colab(name, address):
         return ""
-    colab = f"https://colab.research.google.com/github/{where[1]}/blob/main/{FOLDER}/{name}"
-    return f"[Open in Colab]({colab}) · [Open in Codespaces](https://codespaces.new/{where[1]})"
+    return f"[Open in Colab]({colab(name, address)}) · [Open in Codespaces]({codespace(address)})"
+
+
+def colab(name: str, address: str) -> str:
+    """Return where Colab opens a notebook of a repository on GitHub; "" for one anywhere else."""
+    where = on_github(address)
+    base = "https://colab.research.google.com/github"
+    return f"{base}/{where}/blob/main/{FOLDER}/{name}" if where else ""
+
+
+def codespace(address: str) -> str:
+    """Return where GitHub opens a repository as a machine with an editor; "" for one elsewhere."""
+    where = on_github(address)
+    return f"https://codespaces.new/{where}" if where else ""
+
+
+def on_github(address: str) -> str:
+    """Return the "owner/name" of a repository on GitHub; "" for any other address."""
+    where = re.fullmatch(r"https://github\.com/([\w.-]+/[\w.-]+)", address)
+    return where[1] if where else ""
 
 
 def make_notebooks(root: Path = ROOT) -> dict[Path, str]:

@@ -8,7 +8,7 @@ import pytest
 
 from grader.bank import wrong_variants
 from grader.commands import pages as command
-from grader.pages import audited, regions, weights
+from grader.pages import audited, notebooks, regions, weights
 from grader.pages.command_lines import PARSERS, options, subcommands
 from grader.pages.mistakes import by_step, told_once
 from grader.pages.presets import recipes, table
@@ -51,12 +51,25 @@ def test_a_region_that_drifted_is_named_and_mended(tmp_path, monkeypatch, capsys
     assert command.run(check) == 0
 
 
+def test_notebooks_open_in_colab_once_the_course_has_an_address(monkeypatch):
+    lessons = ROOT / "site" / "lessons"
+    assert "Colab" not in notebooks.of_lesson(["03"], lessons) + notebooks.every([], ROOT)
+    address = "https://github.com/owner/course"
+    monkeypatch.setattr("grader.pages.notebooks.repository", lambda: address)
+    colab = "https://colab.research.google.com/github/owner/course/blob/main/lessons/notebooks"
+    line, rows = notebooks.of_lesson(["03"], lessons), notebooks.every([], ROOT)
+    assert f"({colab}/03-attention.ipynb)" in line and "(../notebooks/03-attention.ipynb)" in line
+    assert rows.count(colab) == len(LESSONS) + 1 and "capstone-t4.ipynb" in rows
+    assert "https://codespaces.new/owner/course" in line and "codespaces.new" in rows
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
         ("<!-- generated: nonsense -->\n<!-- end -->", "nothing generates 'nonsense'"),
         ("<!-- generated: lessons -->\n", "has no <!-- end -->"),
         ("<!-- generated: lessons -->\n<!-- generated: audit -->\n<!-- end -->", "no <!-- end -->"),
+        ("<!-- generated: notebook -->\n<!-- end -->", "notebook takes one lesson"),
         ("<!-- generated: mistakes -->\n<!-- end -->", "mistakes takes one lesson"),
         ("<!-- generated: mistakes 77 -->\n<!-- end -->", "no lesson '77'"),
         ("<!-- generated: reference nosuch -->\n<!-- end -->", "no module nosuch"),
