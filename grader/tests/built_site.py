@@ -13,7 +13,7 @@ PIXEL = bytes.fromhex(
     "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de0000000c49444154"
     "789c63f8ffff3f0005fe02fe0def46b80000000049454e44ae426082"
 )
-MADE = ("figures", "solutions", "widgets/data")  # by `make site`, kept out of git
+MADE = ("figures", "notebooks", "solutions", "widgets/data")  # by `make site`, kept out of git
 READMES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("lessons/*/README.md"))]
 FIGURES = {
     "00": "counts babble",
@@ -56,7 +56,7 @@ def build(folder: Path, *, real: bool) -> Path:
     """
     docs, target = folder / "docs", folder / "built"
     if not real:
-        leave = shutil.ignore_patterns("figures", "data", "solutions")
+        leave = shutil.ignore_patterns("figures", "data", "notebooks", "solutions")
         shutil.copytree(SITE, docs, ignore=leave)
         for figure in figures():
             place = docs / figure.relative_to(SITE)
@@ -65,6 +65,9 @@ def build(folder: Path, *, real: bool) -> Path:
         (docs / "solutions").mkdir()
         for solution in (ROOT / "solutions").glob("*.py"):
             shutil.copy(solution, docs / "solutions" / f"{solution.name}.txt")
+        (docs / "notebooks").mkdir()
+        for notebook in (ROOT / "lessons" / "notebooks").glob("*.ipynb"):
+            shutil.copy(notebook, docs / "notebooks")
     config = folder / "mkdocs.yml"
     text = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     docs = SITE if real else docs
