@@ -2,6 +2,7 @@
 
 import tomllib
 from dataclasses import MISSING, dataclass, field, fields
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,7 @@ def read_syllabus(path: Path = SYLLABUS) -> tuple[Lesson, ...]:
         raise CourseError(f"{path.name} is no valid TOML: {error}") from None
 
 
+@lru_cache(maxsize=8)
 def parse_syllabus(text: str, name: str) -> tuple[Lesson, ...]:
     """Return the lessons of a syllabus; `name` is what messages call it. Raises CourseError.
 

@@ -53,8 +53,8 @@ class InThisProcess:
     @contextlib.contextmanager
     def session(self, module: str, folders: list[Path], seed: int) -> Iterator[None]:
         """Load the module afresh, and leave nothing of it behind."""
-        self.bench = Bench(module, folders, seed)
         with keep_path(), keep_random_state(), end_processes():
+            self.bench = Bench(module, folders, seed)
             yield
 
     def ask(self, request: Packet, seconds: float) -> Packet:

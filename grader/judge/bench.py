@@ -41,7 +41,11 @@ MAX_ITEMS = 1_000_000  # of an iterator that a check asks to be listed
 
 
 class Bench:
-    """One module, freshly loaded, and the objects that were made with it."""
+    """One module, freshly loaded, and the objects that were made with it.
+
+    `lessons` is its folders from here on. Who forks makes it before: looking through all modules
+    writes on the pages that they lie on, so that the fork would copy them.
+    """
 
     def __init__(self, module: str, folders: list[Path], seed: int) -> None:
         self.module_name = module
@@ -49,14 +53,14 @@ class Bench:
         self.folders = [Path(folder) for folder in folders]
         self.module: Any = None
         self.objects: dict[int, Any] = {}
+        take_path(self.folders)
+        importlib.invalidate_caches()
 
     def answer(self, request: Packet) -> Packet:
         """Do what is asked. Never raises for anything that the learner's code does."""
         printed = Printed()
         beside: dict[str, Any] = {"changed": [], "settings": [], "used": []}
         loading = self.module is None
-        if loading:
-            take_path(self.folders)
         with keep_surroundings(), _quiet(printed):
             try:
                 if loading:
@@ -82,7 +86,6 @@ class Bench:
         file = self.folders[0] / f"{self.module_name}.py"
         if not file.is_file():
             raise ModuleMissingError(file)
-        importlib.invalidate_caches()
         with keep_settings([]):  # what a module does to torch when it is imported ends here
             self.module = importlib.import_module(f"lessons.{self.module_name}")
         torch.manual_seed(FIRST_SEED + self.seed)

@@ -243,7 +243,7 @@ def main() -> int:
     """Measure, and write the table into the page."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--count", type=int, default=200)
-    parser.add_argument("--plain", type=int, default=16, help="submissions for plain nbgrader")
+    parser.add_argument("--plain", type=int, default=40, help="submissions for plain nbgrader")
     parser.add_argument("--dry-run", action="store_true", help="leave the page as it is")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="course-load-") as folder:

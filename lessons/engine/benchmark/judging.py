@@ -14,7 +14,7 @@ from .settings import BenchmarkOptions
 from .table import Row
 
 AUDITED = ("03", "08")
-SUBMISSIONS, PLAIN = 20, 16
+SUBMISSIONS, PLAIN = 50, 40  # of ten, one is empty and one hostile
 AUDIT = "`python -m grader audit`, lesson"
 GRADING = "grading a class, lesson 03, seconds a submission"
 
