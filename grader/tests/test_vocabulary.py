@@ -6,6 +6,7 @@ import http.server
 import importlib.metadata
 import json
 import logging
+import random
 import sys
 import threading
 import time
@@ -282,6 +283,10 @@ def test_our_pattern_cuts_as_tiktokens_does():
         "'' 's",
         "é’s 好\u3000",
     ]
+    chance = random.Random(0)
+    letters = "".join(map(chr, range(128))) + "    \n\n''stllvere"
+    texts += ["".join(chance.choices(letters, k=60)) for _ in range(150)]  # another matcher's
+    texts += [text + "é" for text in texts[-150:]]
     for text in texts:
         pieces = vocabulary.split_text(text)
         vocabulary_of_pieces = {piece.encode(): 256 + i for i, piece in enumerate(set(pieces))}

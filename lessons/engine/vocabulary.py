@@ -15,6 +15,7 @@ import importlib.metadata
 import json
 import logging
 import os
+import re
 import tempfile
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -57,6 +58,10 @@ _later = {
 }
 _later_letters = frozenset(map(chr, _later))
 _pieces = regex.compile(SPLIT_PATTERN)
+# The same pieces of text that is all ASCII, by Python's own `re`, which takes half the time.
+_ascii_pieces = re.compile(
+    r"'(?:[sdmt]|ll|ve|re)| ?[A-Za-z]+| ?[0-9]+| ?[^\sA-Za-z0-9]+|\s+(?!\S)|\s+", re.ASCII
+)
 
 # GPT-2 numbers the 256 bytes in this order: those that print as one visible letter, then the rest.
 _VISIBLE = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), 256)]
@@ -85,7 +90,9 @@ class OtherOrderError(CourseError):
 
 def split_text(text: str) -> list[str]:
     """Cut a text into pieces by SPLIT_PATTERN, as tiktoken does; together they are the text again."""
-    if text.isascii() or _later_letters.isdisjoint(text):
+    if text.isascii():
+        return _ascii_pieces.findall(text)
+    if _later_letters.isdisjoint(text):
         return _pieces.findall(text)
     return [text[slice(*piece.span())] for piece in _pieces.finditer(text.translate(_later))]
 
