@@ -111,7 +111,7 @@ def audit_lesson(
     trial.right_variants(effort.right_seeds)
     trial.wrong_variants(effort.wrong_seeds)
     trial.empty_variants()
-    trial.mutants(sample(all_mutants(lesson), effort.mutants))
+    trial.mutants(effort.mutants)
     trial.names(effort.names)
     trial.run()
     _count_lines(lesson, measures)
@@ -170,11 +170,11 @@ class _Trial:
         for variant in empty_variants(self.lesson):
             self.add(variant, PUBLIC_SEED, partial(self.nothing, variant))
 
-    def mutants(self, mutants: list[Mutant]) -> None:
+    def mutants(self, count: int) -> None:
         """A mutant is rejected, or it is explained."""
+        reasons, every = explained(self.lesson), all_mutants(self.lesson)
+        mutants = sample(every, count)
         self.measures.mutants = len(mutants)
-        reasons = explained(self.lesson)
-        every = all_mutants(self.lesson)
         with_reason = sum(mutant.key in reasons for mutant in every)
         self.measures.explained = with_reason / len(every) if every else 0.0
         for mutant in mutants:

@@ -6,7 +6,7 @@ import tomllib
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ..bank import BANK, Variant, solution_of
 from ..stubs import find_regions
@@ -65,26 +65,43 @@ def _mutants(solution: str, lesson: Lesson) -> Iterator[Mutant]:
     from cosmic_ray.operators.provider import OperatorProvider
 
     regions = find_regions(solution, ast.parse(solution), lesson)
-    tree, provider = get_ast(solution), OperatorProvider()
+    provider = OperatorProvider()
     lines = solution.splitlines()
+    parts = [(*part, get_ast(part[1])) for part in _parts(get_ast(solution))]
     for name in provider:
         if name in LEFT_OUT:
             continue
         operator = provider[name]()
-        starts = [
-            start[0] for node in ast_nodes(tree) for start, _ in operator.mutation_positions(node)
-        ]
-        for occurrence, line in enumerate(starts):
-            region = next((r for r in regions if r.first < line < r.last), None)
-            if region is None:
-                continue
-            source = mutate_code(solution, operator, occurrence)
-            if source is None or source == solution or not _valid(source):
-                continue
-            changed = source.splitlines()
-            new = changed[line - 1].strip() if len(changed) == len(lines) else "(removed)"
-            variant = Variant(f"{region.name}:{name}:{occurrence}", source, region.name)
-            yield Mutant(variant, region.name, name, lines[line - 1].strip(), new)
+        for before, part, after, tree in parts:
+            first = before.count("\n")
+            starts = [
+                first + start[0]
+                for node in ast_nodes(tree)
+                for start, _ in operator.mutation_positions(node)
+            ]
+            for occurrence, line in enumerate(starts):
+                region = next((r for r in regions if r.first < line < r.last), None)
+                if region is None:
+                    continue
+                mutated = mutate_code(part, operator, occurrence)
+                if mutated is None or mutated == part:
+                    continue
+                source = before + mutated + after
+                if not _valid(source):
+                    continue
+                changed = source.splitlines()
+                new = changed[line - 1].strip() if len(changed) == len(lines) else "(removed)"
+                variant = Variant(f"{region.name}:{name}:{line}:{occurrence}", source, region.name)
+                yield Mutant(variant, region.name, name, lines[line - 1].strip(), new)
+
+
+def _parts(tree: Any) -> list[tuple[str, str, str]]:
+    """Return (text before, text, text after) of each function, class and statement of a module.
+
+    Cosmic Ray parses anew for every mutant, which takes a third of the time for one of these.
+    """
+    codes = [node.get_code() for node in tree.children]
+    return [("".join(codes[:i]), code, "".join(codes[i + 1 :])) for i, code in enumerate(codes)]
 
 
 def _valid(source: str) -> bool:
