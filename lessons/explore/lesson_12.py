@@ -9,7 +9,7 @@ from .drawing import BLUE, GREEN, GREY, LINE_HEIGHT, ORANGE, lay_out, lines_of, 
 from .gallery import Drawn, Figure, Table, View
 from .library import require
 from .tokens import drawable
-from .tuned import DPO_STEPS, RANK, ROWS, STEPS, preferred, tuned
+from .tuned import DPO_STEPS, RANK, ROWS, STEPS, preferred, share_of, tuned
 
 TITLE = "fine-tuning"
 PER_LINE = 56
@@ -107,10 +107,11 @@ def draw_forgetting(view: View) -> Drawn:
         "stories, before",
         "after",
     )
-    alt = f"Loss over {STEPS} steps of fine-tuning on recipes. {'; '.join(said)} nats per token."
+    n_steps = share_of(view, STEPS)
+    alt = f"Loss over {n_steps} steps of fine-tuning on recipes. {'; '.join(said)} nats per token."
     return Drawn(
         figure, alt, [Table("gained and forgotten", columns, rows, (1, 2, 3, 4, 5, 6))],
-        [f"{STEPS} steps of {ROWS} recipes: seconds; a real run is python -m solutions.finetuning."],
+        [f"{n_steps} steps of {ROWS} recipes: seconds; a real run is python -m solutions.finetuning."],
     )  # fmt: skip
 
 
@@ -195,7 +196,7 @@ def draw_margins(view: View) -> Drawn:
     fell = float((chosen_now - chosen).mean()), float((rejected_now - rejected).mean())
     alt = (
         f"{len(was)} pairs of endings: the log-probability of the sad one minus that of the happy one, "
-        f"before (across) and after (upwards) {DPO_STEPS} steps of DPO that prefers sad ones. "
+        f"before (across) and after (upwards) {share_of(view, DPO_STEPS)} steps of DPO that prefers sad ones. "
         + "; ".join(
             f"{name}: the sad one is ahead in {b} before and {a} after" for name, _, b, a, _ in rows
         )

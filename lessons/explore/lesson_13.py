@@ -16,6 +16,7 @@ TITLE = "compression"
 READ = 256  # tokens of text for the errors of the layers
 MEASURED = 256  # tokens for every point of the pruning curve: a small model takes seconds
 SPARSITIES = (0.0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+FEW_SPARSITIES = (0.0, 0.3, 0.5, 0.7, 0.9)  # of a large model: each time all weights are sorted
 TEMPERATURES = (1.0, 2.0, 4.0)
 SHOWN = 10  # tokens with a bar
 USED = ("attention", "blocks", "model", "perplexity", "compression")
@@ -103,6 +104,7 @@ def draw_pruning(view: View) -> Drawn:
 
     ids, n_bytes, what = text_of(view, MEASURED)
     full = view.subject.ours
+    sparsities = FEW_SPARSITIES if view.subject.is_large else SPARSITIES
 
     def pruned(masks: dict[str, torch.Tensor]) -> float:
         model = deepcopy(full)
@@ -110,18 +112,18 @@ def draw_pruning(view: View) -> Drawn:
         return bits(view, model, ids, n_bytes)
 
     curves = {
-        scope: [pruned(prune_by_magnitude(prunable(full), share, scope)) for share in SPARSITIES]
+        scope: [pruned(prune_by_magnitude(prunable(full), share, scope)) for share in sparsities]
         for scope in ("global", "layer")
     }
     figure, axes = new_figure(3.2)
-    percent = [100 * share for share in SPARSITIES]
+    percent = [100 * share for share in sparsities]
     axes.plot(percent, curves["global"], color=BLUE, marker="o", label="the smallest of all")
     axes.plot(percent, curves["layer"], color=ORANGE, linestyle="--", marker="s",
               label="the same share of each layer")  # fmt: skip
     notes = [f"Text: {what}, {len(ids) - 1:,} tokens. Nothing was trained after pruning."]
     rows = [
         (f"{share:.0%}", *(f"{curves[scope][i]:.3f}" for scope in curves))
-        for i, share in enumerate(SPARSITIES)
+        for i, share in enumerate(sparsities)
     ]
     try:
         n_m = stretch(view.library, "compression", "prune_n_m")
@@ -135,7 +137,7 @@ def draw_pruning(view: View) -> Drawn:
     axes.set(xlabel="weights set to zero (%)", ylabel="bits per byte")
     axes.set_ylim(0, min(max(max(curve) for curve in curves.values()), 8) * 1.05)
     axes.legend(loc="upper left")
-    half, most = SPARSITIES.index(0.5), len(SPARSITIES) - 1
+    half, most = sparsities.index(0.5), len(sparsities) - 1
     alt = (
         f"Bits per byte over the share of weights set to zero: {curves['global'][0]:.2f} with all of "
         f"them; at half, {curves['global'][half]:.2f} when the smallest of all go and "

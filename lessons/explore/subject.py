@@ -26,6 +26,7 @@ OWN = "our own small model"
 TOKENIZER_FILES = ["tokenizer*.json", "tokenizer.model", "vocab.json", "merges.txt"]
 DEMO = Path("runs") / "demo"
 RESTING = 30  # the most tokens that a figure with a row or column for each can show
+LARGE = 20_000_000  # numbers; figures that train or sort do half as much with such a model
 
 
 class Subject:
@@ -222,6 +223,11 @@ class Subject:
         """How many numbers the model learned."""
         model = self.ours if self.is_ours else self.theirs
         return sum(parameter.numel() for parameter in model.parameters())
+
+    @property
+    def is_large(self) -> bool:
+        """Whether it takes minutes where our own model takes seconds, as DistilGPT-2 does."""
+        return self.parameters > LARGE
 
 
 class _AsOurs(nn.Module):

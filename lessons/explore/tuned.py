@@ -18,6 +18,11 @@ DPO_STEPS, PAIRS, DPO_RATE, BETA = 14, 4, 1e-3, 0.1
 MEASURED = 16  # pairs of each kind
 
 
+def share_of(view: View, count: int) -> int:
+    """So many steps or pairs, or half as many with a large model."""
+    return count // 2 if view.subject.is_large else count
+
+
 def tuned(view: View) -> dict[str, Any]:
     """The model tuned on recipes in both ways: {"LoRA": (model, rows of numbers), "full": ...}."""
     return view.once("tuned", lambda: {name: _tune(view, name) for name in RATES})
@@ -35,7 +40,8 @@ def _tune(view: View, method: str) -> tuple[Any, list[dict[str, float]]]:
 
     subject, seed = view.subject, view.wishes.seed
     subject.refuse_others()
-    found = examples("recipes", None, STEPS * ROWS, seed)
+    steps, look_every = share_of(view, STEPS), share_of(view, LOOK_EVERY)
+    found = examples("recipes", None, steps * ROWS, seed)
     train, held_out = (rows_of(part, subject.tokenizer, subject.block_size) for part in found)
     if not train.rows or not held_out.rows:
         raise CourseError(f"a recipe does not fit into {subject.block_size} tokens")
@@ -46,13 +52,13 @@ def _tune(view: View, method: str) -> tuple[Any, list[dict[str, float]]]:
     if method == "LoRA":
         put_adapters(model, GPT2_LAYERS, RANK, ALPHA)
     model.loss = supervised_loss
-    config = TrainConfig(steps=STEPS, peak_lr=RATES[method], warmup=4, weight_decay=0.0)
+    config = TrainConfig(steps=steps, peak_lr=RATES[method], warmup=4, weight_decay=0.0)
     cpu = torch.device("cpu")
     optimizer: Any = build_optimizer(model, config, "adamw", cpu)
     order, history = Order(len(train.rows), ROWS, seed), []
     model.train()
-    for step in range(STEPS + 1):
-        if step % LOOK_EVERY == 0:
+    for step in range(steps + 1):
+        if step % look_every == 0:
             history.append(
                 {
                     "step": step,
@@ -60,9 +66,9 @@ def _tune(view: View, method: str) -> tuple[Any, list[dict[str, float]]]:
                     "ordinary": measure_ordinary(model, ordinary, 1, "fp32")["loss"],
                 }
             )
-        if step < STEPS:
+        if step < steps:
             optimizer.set_learning_rate(
-                learning_rate(step, steps=STEPS, warmup=config.warmup, peak_lr=config.peak_lr)
+                learning_rate(step, steps=steps, warmup=config.warmup, peak_lr=config.peak_lr)
             )
             train_step(
                 model, optimizer, [batch_of([train.rows[i] for i in order.of_step(step)], cpu)]
@@ -102,11 +108,12 @@ def _prefer(view: View) -> dict[str, Any]:
 
     subject, seed = view.subject, view.wishes.seed
     subject.refuse_others()
-    train, held_out = preferences("endings", None, DPO_STEPS * PAIRS, seed, "sad")
+    steps = share_of(view, DPO_STEPS)
+    train, held_out = preferences("endings", None, steps * PAIRS, seed, "sad")
     cpu = torch.device("cpu")
     pairs = pair_rows(train, subject.tokenizer, subject.block_size)
     others = pair_rows(
-        [p for part in held_out.values() for p in part[:MEASURED]],
+        [p for part in held_out.values() for p in part[: share_of(view, MEASURED)]],
         subject.tokenizer,
         subject.block_size,
     )
@@ -122,7 +129,7 @@ def _prefer(view: View) -> dict[str, Any]:
     optimizer: Any = build_optimizer(model, TrainConfig(weight_decay=0.0), "adamw", cpu)
     order = Order(len(pairs[0].rows), PAIRS, seed)
     forward.train()
-    for step in range(DPO_STEPS):
+    for step in range(steps):
         optimizer.set_learning_rate(DPO_RATE * min(1.0, (step + 1) / 4))
         chosen = order.of_step(step)
         forward.reference = (reference[0][chosen], reference[1][chosen])
