@@ -136,7 +136,7 @@ def draw_pruning(view: View) -> Drawn:
         notes.append(f"2 of every 4 is left out: {error}.")
     axes.set(xlabel="weights set to zero (%)", ylabel="bits per byte")
     axes.set_ylim(0, min(max(max(curve) for curve in curves.values()), 8) * 1.05)
-    axes.legend(loc="upper left")
+    axes.legend()
     half, most = sparsities.index(0.5), len(sparsities) - 1
     alt = (
         f"Bits per byte over the share of weights set to zero: {curves['global'][0]:.2f} with all of "
