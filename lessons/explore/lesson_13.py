@@ -175,9 +175,7 @@ def draw_soft(view: View) -> Drawn:
         place.set(title=title, xlim=(0, 105 * float(p[0])))
     axes[0].set_yticks(range(SHOWN), names, family="monospace")
     axes[0].invert_yaxis()
-    figure.suptitle(
-        "the text, and the teacher at temperature T (each with its own scale)", fontsize=10.5
-    )
+    figure.suptitle("the text, and the teacher at temperature T (scales differ)", fontsize=10.5)
     figure.supxlabel("probability of the next token (%)", fontsize=10)
     targets = torch.tensor([[*ids[1:], int(top[0])]])
     losses = [
