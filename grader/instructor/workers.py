@@ -5,7 +5,6 @@ with it: after torch's threads have run, a fork hangs, so it cannot be the comma
 import multiprocessing
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import forkserver
 
 KNOWS = "grader.instructor.grading"  # what the processes need, torch with it
 
@@ -13,6 +12,8 @@ KNOWS = "grader.instructor.grading"  # what the processes need, torch with it
 def begin_importing() -> None:
     """Let the processes' origin import torch while this one does so for itself."""
     if _method() == "forkserver":
+        from multiprocessing import forkserver
+
         multiprocessing.set_forkserver_preload([KNOWS])
         forkserver.ensure_running()
 
