@@ -9,6 +9,9 @@ import shutil
 import pytest
 
 from grader.audit.measures import Measures
+from grader.audit.mutants import all_mutants
+from grader.bank import solution_of
+from grader.syllabus import find_lesson
 from grader.tests.course_copy import Course
 
 SYLLABUS = """
@@ -240,3 +243,26 @@ def test_an_edit_that_no_longer_finds_its_place_fails_by_name(audits):
         "wrong.toml, summed: its text stands 0 times in that step, not once: 'x * self.weight'"
     )
     assert sentence in audits["stderr"]
+
+
+@pytest.mark.parametrize("name", ["NumberReplacer", "AddNot", "ReplaceBinaryOperator_Add_Sub"])
+def test_mutants_are_those_that_cosmic_ray_makes_of_the_whole_module(name):
+    """Ours are made of one function or class at a time."""
+    from cosmic_ray.mutating import mutate_code
+    from cosmic_ray.operators.provider import OperatorProvider
+
+    lesson = find_lesson("05")
+    solution, operator = solution_of(lesson), OperatorProvider()[name]()
+    theirs, source = [], mutate_code(solution, operator, 0)
+    while source is not None:
+        theirs.append(source)
+        source = mutate_code(solution, operator, len(theirs))
+    ours = [mutant for mutant in all_mutants(lesson) if mutant.operator == name]
+    assert ours
+    assert set(theirs).issuperset(mutant.variant.source for mutant in ours)
+    inside = [source for source in theirs if any(source == m.variant.source for m in ours)]
+    assert [m.variant.source for m in ours] == list(dict.fromkeys(inside))
+    for mutant in ours:
+        was, now = solution.splitlines(), mutant.variant.source.splitlines()
+        line = next(line for line, (a, b) in enumerate(zip(was, now, strict=False)) if a != b)
+        assert (was[line].strip(), now[line].strip()) == (mutant.old, mutant.new)
